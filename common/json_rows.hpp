@@ -1,0 +1,64 @@
+// A request's JSON body becomes rows in COPY text form: parsed once, here, checked against every
+// record rule, and never parsed again before Postgres.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "common/json_index.hpp"
+#include "common/record_rules.hpp"
+
+namespace sluice {
+
+enum class BodyShape : uint8_t {
+    kRecord,  // one record
+    kBatch,   // {"logs": [records]}
+};
+
+struct BodyLimits {
+    uint32_t records_max = kRecordsPerRequest;
+    size_t record_bytes_max = kRecordBytes;  // of its JSON
+    bool unknown_fields_refused = false;
+};
+
+struct RecordError {
+    uint32_t index;  // of the record in the batch
+    RecordField field;
+    Refusal refusal;
+    uint32_t offset;  // of the byte in the body where it was seen
+};
+
+// What a body came to. Refused as a whole if refusal is set; else the rows of all records were
+// written. A batch with bad records is refused as a whole, with refusal that of the first.
+struct BodyRows {
+    static constexpr uint32_t kErrorsKept = 16;
+
+    Refusal refusal = Refusal::kNone;
+    uint32_t offset = 0;  // where the JSON broke, for kMalformedJson
+    uint32_t records = 0;
+    uint32_t bad_records = 0;
+    uint32_t errors_kept = 0;
+    RecordError errors[kErrorsKept];
+    uint8_t highest_level = 0;     // a Level, of all good records
+    uint32_t nuls_replaced = 0;    // \u0000 that became U+FFFD
+    uint32_t unknown_fields = 0;   // ignored
+};
+
+// Rows of a body never need more room than this.
+[[nodiscard]] inline size_t rows_bytes_max(size_t body_bytes) noexcept {
+    return 2 * body_bytes + 64;
+}
+
+class JsonRows {
+  public:
+    // Writes to rows (rows_bytes_max(body.size()) bytes of room) and returns the end of what was
+    // written; on refusal that is rows itself.
+    char* parse(BodyShape shape, std::string_view body, const BodyLimits& limits, char* rows,
+                BodyRows* out) noexcept;
+
+  private:
+    JsonIndex index_;
+};
+
+}  // namespace sluice
