@@ -15,11 +15,24 @@ char* copy_escape(std::string_view text, char* out) noexcept;
 // A single character, for text that is decoded on the way.
 inline char* copy_escape_char(char c, char* out) noexcept {
     switch (c) {
-        case '\\': *out++ = '\\'; *out++ = '\\'; break;
-        case '\n': *out++ = '\\'; *out++ = 'n'; break;
-        case '\r': *out++ = '\\'; *out++ = 'r'; break;
-        case '\t': *out++ = '\\'; *out++ = 't'; break;
-        default: *out++ = c;
+        case '\\':
+            *out++ = '\\';
+            *out++ = '\\';
+            break;
+        case '\n':
+            *out++ = '\\';
+            *out++ = 'n';
+            break;
+        case '\r':
+            *out++ = '\\';
+            *out++ = 'r';
+            break;
+        case '\t':
+            *out++ = '\\';
+            *out++ = 't';
+            break;
+        default:
+            *out++ = c;
     }
     return out;
 }

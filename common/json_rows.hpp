@@ -40,9 +40,9 @@ struct BodyRows {
     uint32_t bad_records = 0;
     uint32_t errors_kept = 0;
     RecordError errors[kErrorsKept];
-    uint8_t highest_level = 0;     // a Level, of all good records
-    uint32_t nuls_replaced = 0;    // \u0000 that became U+FFFD
-    uint32_t unknown_fields = 0;   // ignored
+    uint8_t highest_level = 0;    // a Level, of all good records
+    uint32_t nuls_replaced = 0;   // \u0000 that became U+FFFD
+    uint32_t unknown_fields = 0;  // ignored
 };
 
 // Rows of a body never need more room than this.

@@ -1,4 +1,4 @@
-// The insides of JSON tokens: numbers, literals, and strings with their escapes.
+// The insides of JSON tokens: numbers, literals, and the escapes of strings.
 #pragma once
 
 #include <cstddef>
@@ -13,24 +13,28 @@ namespace sluice {
 // kMalformedJson if it is neither, or runs into something that cannot follow it.
 [[nodiscard]] Refusal check_scalar(const char* p, const char* end, const char** end_out) noexcept;
 
-// The inside of a string whose quotes are already known, decoded into COPY text. NUL becomes
-// U+FFFD and is counted in *nuls. Writes at most twice inside.size() bytes.
-struct DecodedText {
-    char* end;            // behind what was written
-    size_t bytes;         // of the decoded text, before COPY's escapes
-    bool control;         // it holds a control character (C0, DEL or C1)
-    const char* failed;   // where a refusal was met
-    Refusal refusal;
+// Text on its way from JSON into a COPY column.
+struct CopiedText {
+    char* end;           // behind what was written
+    size_t bytes;        // of the text itself, before COPY's escapes
+    bool control;        // an escape stood for a control character
+    Refusal refusal;     // of the first bad escape
+    const char* failed;  // where it stands
 };
-[[nodiscard]] DecodedText decode_string(std::string_view inside, char* out,
-                                        uint32_t* nuls) noexcept;
 
-// A whole JSON value, whose tokens were checked, as COPY text: its bytes stay, but for the
-// backslashes that COPY wants doubled, white space that COPY would take for the end of a column
-// or row, and \u0000, which becomes \ufffd. Escapes inside strings are checked on the way.
-[[nodiscard]] DecodedText copy_json(std::string_view value, char* out, uint32_t* nuls) noexcept;
+// Both write at most kCopyFactor bytes for each byte of JSON, and may touch kCopySlack more.
+inline constexpr size_t kCopyFactor = 2;
+inline constexpr size_t kCopySlack = 8;
 
-// Only the check, for strings that are not stored.
-[[nodiscard]] Refusal check_string(std::string_view inside, const char** failed) noexcept;
+// The inside of a string, decoded. \u0000 becomes U+FFFD and is counted in *nuls.
+[[nodiscard]] CopiedText copy_string(std::string_view inside, char* out, uint32_t* nuls) noexcept;
+
+// A whole JSON value whose tokens were checked: its bytes stay, but for the backslashes that COPY
+// wants doubled, white space that COPY would take for the end of a column or row, and \u0000,
+// which becomes \ufffd.
+[[nodiscard]] CopiedText copy_value(std::string_view value, char* out, uint32_t* nuls) noexcept;
+
+// Only the check of the escapes in a value or string that is not stored.
+[[nodiscard]] Refusal check_escapes(std::string_view text, const char** failed) noexcept;
 
 }  // namespace sluice

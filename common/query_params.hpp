@@ -1,5 +1,5 @@
-// The query string of the read endpoints: parsed once, checked, and written back in one canonical
-// form that is both the cache's key and what the server is asked, so the two cannot disagree.
+// The query string of the read endpoints, checked: one parser for whoever needs to know what is
+// asked.
 #pragma once
 
 #include <cstddef>
@@ -31,10 +31,6 @@ struct QueryError {
 // args is what follows the '?', undecoded. Unknown and repeated parameters are errors.
 [[nodiscard]] bool parse_log_query(std::string_view args, LogQuery* out,
                                    QueryError* error) noexcept;
-
-// Parameters in fixed order, defaults left out. Needs at most kCanonicalQueryBytesMax.
-inline constexpr size_t kCanonicalQueryBytesMax = 512;
-char* write_canonical_query(const LogQuery& query, char* out) noexcept;
 
 // %XX decoded into out (at most text.size() bytes); a '+' is a space if form is set.
 // Returns the new end, or nullptr for a broken escape.

@@ -18,16 +18,15 @@ enum class ReplyType : uint8_t { kStatus, kError, kInteger, kBulk, kNull, kArray
 
 struct Reply {
     ReplyType type;
-    std::string_view text;     // status, error, bulk
-    int64_t integer = 0;       // integer, or the number of elements of an array
-    const char* elements;      // of an array: where the first element begins
-    size_t bytes = 0;          // of the whole reply
+    std::string_view text;  // of a status, error or bulk; of an array the bytes of its elements
+    int64_t integer = 0;    // an integer, or the number of elements of an array
+    size_t bytes = 0;       // of the whole reply
 };
 
 // Reads the reply at the front of [data, data + size).
 [[nodiscard]] ReplyStatus read_reply(const char* data, size_t size, Reply* out) noexcept;
 
-// The element at cursor, which must lie inside a complete reply; returns where the next begins.
-const char* next_element(const char* cursor, Reply* out) noexcept;
+// Takes the next element off the front of an array's text; false when there is none.
+[[nodiscard]] bool take_element(std::string_view* elements, Reply* out) noexcept;
 
 }  // namespace sluice

@@ -1,0 +1,570 @@
+#include "common/json_rows.hpp"
+
+#include <cstring>
+
+#include "common/copy_text.hpp"
+#include "common/json_scalars.hpp"
+#include "common/timestamp.hpp"
+
+namespace sluice {
+namespace {
+
+// Walks the tokens of one document and checks its grammar.
+class TokenWalk {
+  public:
+    TokenWalk(std::string_view body, const JsonIndex& index) noexcept
+        : body_(body), token_(index.tokens()), last_(token_ + index.count()) {}
+
+    [[nodiscard]] bool at_end() const noexcept { return token_ == last_; }
+    // The first byte of the token, or NUL behind the last one: JSON has no token that begins so.
+    [[nodiscard]] char peek() const noexcept { return at_end() ? '\0' : *here(); }
+    [[nodiscard]] const char* here() const noexcept { return body_.data() + *token_; }
+    [[nodiscard]] uint32_t offset() const noexcept { return *token_; }
+    [[nodiscard]] const char* body_end() const noexcept { return body_.data() + body_.size(); }
+
+    void skip() noexcept { token_++; }
+    [[nodiscard]] bool take(char c) noexcept {
+        if (peek() != c) {
+            return false;
+        }
+        token_++;
+        return true;
+    }
+
+    // The inside of the string at the current token, which ends before the next token but for
+    // white space: the index has no token for a closing quote.
+    [[nodiscard]] std::string_view string_inside() const noexcept {
+        const char* const begin = here() + 1;
+        const char* close = body_.data() + token_[1] - 1;
+        while (*close != '"') {
+            close--;
+        }
+        return {begin, static_cast<size_t>(close - begin)};
+    }
+
+    // Goes over the value at the current token, whatever it is, and checks all but the escapes
+    // in its strings. Behind it, value_end() is where its text ended.
+    [[nodiscard]] Refusal skip_value() noexcept;
+    [[nodiscard]] const char* value_end() const noexcept { return value_end_; }
+
+  private:
+    [[nodiscard]] Refusal skip_scalar() noexcept;
+
+    std::string_view body_;
+    const uint32_t* token_;
+    const uint32_t* last_;
+    const char* value_end_ = nullptr;
+};
+
+Refusal TokenWalk::skip_scalar() noexcept {
+    if (at_end()) {
+        return Refusal::kMalformedJson;
+    }
+    if (peek() == '"') {
+        const std::string_view inside = string_inside();
+        value_end_ = inside.data() + inside.size() + 1;
+        skip();
+        return Refusal::kNone;
+    }
+    const Refusal refusal = check_scalar(here(), body_end(), &value_end_);
+    if (refusal == Refusal::kNone) {
+        skip();
+    }
+    return refusal;
+}
+
+Refusal TokenWalk::skip_value() noexcept {
+    uint64_t objects = 0;  // a bit for each open bracket, the innermost lowest: 1 = an object
+    unsigned depth = 0;
+    bool want_value = true;
+    for (;;) {
+        if (want_value) {
+            const char c = peek();
+            if (c == '{' || c == '[') {
+                if (depth == kJsonDepthMax) {
+                    return Refusal::kTooDeep;
+                }
+                depth++;
+                objects = objects << 1 | (c == '{' ? 1 : 0);
+                skip();
+                want_value = peek() != (c == '{' ? '}' : ']');
+                if (want_value && c == '{') {
+                    if (peek() != '"') {
+                        return Refusal::kMalformedJson;
+                    }
+                    skip();
+                    if (!take(':')) {
+                        return Refusal::kMalformedJson;
+                    }
+                }
+                continue;
+            }
+            const Refusal refusal = skip_scalar();
+            if (refusal != Refusal::kNone) {
+                return refusal;
+            }
+            want_value = false;
+        }
+        if (depth == 0) {
+            return Refusal::kNone;
+        }
+        const bool in_object = (objects & 1) != 0;
+        if (take(',')) {
+            if (in_object && (!take('"') || !take(':'))) {
+                return Refusal::kMalformedJson;
+            }
+            want_value = true;
+            continue;
+        }
+        if (peek() != (in_object ? '}' : ']')) {
+            return Refusal::kMalformedJson;
+        }
+        value_end_ = here() + 1;
+        skip();
+        objects >>= 1;
+        depth--;
+    }
+}
+
+// The values of one record, as they stand in the body. Columns have a fixed order and keys have
+// not, so a record is gone over first and written after.
+struct FoundFields {
+    static constexpr unsigned kCount = 6;
+    std::string_view value[kCount];  // by RecordField; empty = not given
+
+    std::string_view& operator[](RecordField field) noexcept {
+        return value[static_cast<unsigned>(field)];
+    }
+};
+
+bool is_string(std::string_view value) {
+    return value.front() == '"';
+}
+bool is_null(std::string_view value) {
+    return value.front() == 'n';
+}
+std::string_view inside_quotes(std::string_view value) {
+    return value.substr(1, value.size() - 2);
+}
+
+// DEL and C1 stand in strings unescaped; C0 cannot.
+bool has_raw_control(std::string_view text) {
+    for (size_t i = 0; i < text.size(); i++) {
+        const auto c = static_cast<unsigned char>(text[i]);
+        if (c == 0x7f) {
+            return true;
+        }
+        if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+RecordField known_field(std::string_view key) {
+    switch (key.size()) {
+        case 7:
+            return key == "message" ? RecordField::kMessage : RecordField::kNone;
+        case 8:
+            return key == "log_data" ? RecordField::kLogData : RecordField::kNone;
+        case 9:
+            return key == "device_id"   ? RecordField::kDeviceId
+                   : key == "log_level" ? RecordField::kLogLevel
+                   : key == "timestamp" ? RecordField::kTimestamp
+                                        : RecordField::kNone;
+        default:
+            return RecordField::kNone;
+    }
+}
+
+// One body on its way into rows.
+class BodyParse {
+  public:
+    BodyParse(std::string_view body, const JsonIndex& index, const BodyLimits& limits, char* rows,
+              BodyRows* out) noexcept
+        : walk_(body, index), body_(body), limits_(limits), rows_(rows), row_(rows), out_(*out) {}
+
+    char* run(BodyShape shape) noexcept;
+
+  private:
+    [[nodiscard]] bool stop(Refusal refusal, const char* at) noexcept;
+    [[nodiscard]] bool stop_here(Refusal refusal) noexcept;
+    [[nodiscard]] const char* here_or_end() const noexcept {
+        return walk_.at_end() ? walk_.body_end() : walk_.here();
+    }
+    void record_error(RecordField field, Refusal refusal, const char* at) noexcept;
+    void escape_error(RecordField field, Refusal refusal, const char* at) noexcept;
+
+    [[nodiscard]] bool parse_envelope() noexcept;
+    [[nodiscard]] bool parse_records() noexcept;
+    [[nodiscard]] bool parse_record() noexcept;
+    [[nodiscard]] bool find_field(FoundFields* found) noexcept;
+    [[nodiscard]] bool find_fields(FoundFields* found, const char** end) noexcept;
+    [[nodiscard]] bool take_key(std::string_view* key) noexcept;
+    [[nodiscard]] bool pass_over_value(RecordField field, std::string_view* value) noexcept;
+
+    [[nodiscard]] bool copy_required(RecordField field, std::string_view value, char* out,
+                                     CopiedText* text) noexcept;
+    char* write_row(FoundFields& found, char* out) noexcept;
+    char* write_device_id(std::string_view value, char* out) noexcept;
+    char* write_level(std::string_view value, char* out) noexcept;
+    char* write_message(std::string_view value, char* out) noexcept;
+    char* write_log_data(std::string_view value, char* out) noexcept;
+    char* write_event_time(std::string_view value, char* out) noexcept;
+
+    TokenWalk walk_;
+    std::string_view body_;
+    const BodyLimits& limits_;
+    char* rows_;
+    char* row_;  // where the next row goes
+    BodyRows& out_;
+    bool record_is_bad_ = false;
+    const char* record_begin_ = nullptr;
+    char key_[16];  // room for a key that had to be decoded
+};
+
+bool BodyParse::stop(Refusal refusal, const char* at) noexcept {
+    out_.refusal = refusal;
+    out_.offset = static_cast<uint32_t>(at - body_.data());
+    return false;
+}
+
+bool BodyParse::stop_here(Refusal refusal) noexcept {
+    return stop(refusal, here_or_end());
+}
+
+void BodyParse::record_error(RecordField field, Refusal refusal, const char* at) noexcept {
+    if (!record_is_bad_) {
+        record_is_bad_ = true;
+        out_.bad_records++;
+    }
+    if (out_.errors_kept < BodyRows::kErrorsKept) {
+        out_.errors[out_.errors_kept++] = {out_.records, field, refusal,
+                                           static_cast<uint32_t>(at - body_.data())};
+    }
+}
+
+// A broken escape breaks the JSON of the whole body; half a surrogate only breaks the record.
+void BodyParse::escape_error(RecordField field, Refusal refusal, const char* at) noexcept {
+    if (refusal == Refusal::kMalformedJson) {
+        (void)stop(refusal, at);
+    } else {
+        record_error(field, refusal, at);
+    }
+}
+
+char* BodyParse::run(BodyShape shape) noexcept {
+    const bool whole = shape == BodyShape::kRecord ? parse_record() : parse_envelope();
+    if (whole && !walk_.at_end()) {
+        (void)stop_here(Refusal::kMalformedJson);
+    }
+    if (out_.refusal == Refusal::kNone && out_.bad_records > 0) {
+        out_.refusal = out_.errors[0].refusal;
+        out_.offset = out_.errors[0].offset;
+    }
+    return out_.refusal == Refusal::kNone ? row_ : rows_;
+}
+
+bool BodyParse::parse_envelope() noexcept {
+    if (walk_.peek() != '{') {
+        const Refusal refusal = walk_.skip_value();
+        return stop(refusal == Refusal::kMalformedJson ? refusal : Refusal::kNotAnObject,
+                    walk_.at_end() ? body_.data() : walk_.here());
+    }
+    walk_.skip();
+    bool logs_seen = false;
+    if (!walk_.take('}')) {
+        do {
+            std::string_view key;
+            if (!take_key(&key)) {
+                return false;
+            }
+            if (key == "logs") {
+                if (logs_seen) {
+                    return stop_here(Refusal::kDuplicateKey);
+                }
+                logs_seen = true;
+                if (!parse_records()) {
+                    return false;
+                }
+                continue;
+            }
+            out_.unknown_fields++;
+            std::string_view value;
+            if (!pass_over_value(RecordField::kNone, &value)) {
+                return false;
+            }
+        } while (walk_.take(','));
+        if (!walk_.take('}')) {
+            return stop_here(Refusal::kMalformedJson);
+        }
+    }
+    return logs_seen || stop(Refusal::kLogsMissing, body_.data());
+}
+
+bool BodyParse::parse_records() noexcept {
+    if (walk_.peek() != '[') {
+        return stop_here(walk_.at_end() ? Refusal::kMalformedJson : Refusal::kLogsNotAnArray);
+    }
+    walk_.skip();
+    if (walk_.peek() == ']') {
+        return stop_here(Refusal::kEmptyBatch);
+    }
+    do {
+        if (out_.records == limits_.records_max) {
+            return stop_here(Refusal::kTooManyRecords);
+        }
+        if (!parse_record()) {
+            return false;
+        }
+    } while (walk_.take(','));
+    return walk_.take(']') || stop_here(Refusal::kMalformedJson);
+}
+
+bool BodyParse::parse_record() noexcept {
+    record_is_bad_ = false;
+    const char* const begin = here_or_end();
+    record_begin_ = begin;
+    if (walk_.peek() != '{') {
+        const Refusal refusal = walk_.skip_value();
+        if (refusal == Refusal::kMalformedJson) {
+            return stop_here(refusal);
+        }
+        if (refusal != Refusal::kNone) {
+            return stop(refusal, begin);
+        }
+        record_error(RecordField::kNone, Refusal::kRecordNotAnObject, begin);
+        out_.records++;
+        return true;
+    }
+    FoundFields found;
+    const char* end = nullptr;
+    if (!find_fields(&found, &end)) {
+        return false;
+    }
+    if (static_cast<size_t>(end - begin) > limits_.record_bytes_max) {
+        record_error(RecordField::kNone, Refusal::kRecordTooLarge, begin);
+    }
+    // Once a record was bad nothing is stored, and the later ones are written only to be checked.
+    char* const row = out_.bad_records > 0 ? rows_ : row_;
+    row_ = write_row(found, row);
+    out_.records++;
+    return out_.refusal == Refusal::kNone;
+}
+
+bool BodyParse::find_fields(FoundFields* found, const char** end) noexcept {
+    walk_.skip();
+    if (walk_.peek() != '}') {
+        do {
+            if (!find_field(found)) {
+                return false;
+            }
+        } while (walk_.take(','));
+    }
+    *end = here_or_end() + 1;
+    return walk_.take('}') || stop_here(Refusal::kMalformedJson);
+}
+
+bool BodyParse::find_field(FoundFields* found) noexcept {
+    const char* const key_at = here_or_end();
+    std::string_view key;
+    if (!take_key(&key)) {
+        return false;
+    }
+    const RecordField field = known_field(key);
+    std::string_view value;
+    if (!pass_over_value(field, &value)) {
+        return false;
+    }
+    if (field == RecordField::kNone) {
+        out_.unknown_fields++;
+        if (limits_.unknown_fields_refused) {
+            record_error(field, Refusal::kUnknownField, key_at);
+        }
+        return true;
+    }
+    if (!(*found)[field].empty()) {
+        record_error(field, Refusal::kDuplicateKey, key_at);
+    }
+    (*found)[field] = value;
+    return true;
+}
+
+// A key and its colon. A key with escapes is decoded: it may still be one of the known ones.
+bool BodyParse::take_key(std::string_view* key) noexcept {
+    if (walk_.peek() != '"') {
+        return stop_here(Refusal::kMalformedJson);
+    }
+    *key = walk_.string_inside();
+    if (std::memchr(key->data(), '\\', key->size()) != nullptr) {
+        const char* failed = nullptr;
+        const Refusal refusal = check_escapes(*key, &failed);
+        if (refusal != Refusal::kNone) {
+            return stop(refusal, failed);
+        }
+        // The longest known key has 9 bytes, each at most \u00XX: what is longer is unknown.
+        char decoded[2 * 9 * 6 + kCopySlack];
+        uint32_t nuls = 0;
+        if (key->size() <= 9 * 6) {
+            const CopiedText text = copy_string(*key, decoded, &nuls);
+            const auto bytes = static_cast<size_t>(text.end - decoded);
+            if (bytes <= sizeof(key_)) {
+                std::memcpy(key_, decoded, bytes);
+                *key = std::string_view(key_, bytes);
+            }
+        }
+    }
+    walk_.skip();
+    return walk_.take(':') || stop_here(Refusal::kMalformedJson);
+}
+
+// The grammar of a value; the escapes of a value that will not be stored are checked here too.
+bool BodyParse::pass_over_value(RecordField field, std::string_view* value) noexcept {
+    const char* const begin = here_or_end();
+    Refusal refusal = walk_.skip_value();
+    const char* failed = here_or_end();
+    if (refusal == Refusal::kNone) {
+        *value = std::string_view(begin, static_cast<size_t>(walk_.value_end() - begin));
+        if (field == RecordField::kNone) {
+            refusal = check_escapes(*value, &failed);
+        }
+    }
+    return refusal == Refusal::kNone || stop(refusal, failed);
+}
+
+char* BodyParse::write_row(FoundFields& found, char* out) noexcept {
+    out = write_device_id(found[RecordField::kDeviceId], out);
+    *out++ = '\t';
+    out = write_level(found[RecordField::kLogLevel], out);
+    *out++ = '\t';
+    out = write_message(found[RecordField::kMessage], out);
+    *out++ = '\t';
+    out = write_log_data(found[RecordField::kLogData], out);
+    *out++ = '\t';
+    out = write_event_time(found[RecordField::kTimestamp], out);
+    *out++ = '\n';
+    return out;
+}
+
+// A required string, decoded to out. False if it is not there or not a string with good escapes.
+bool BodyParse::copy_required(RecordField field, std::string_view value, char* out,
+                              CopiedText* text) noexcept {
+    text->end = out;
+    if (value.empty()) {
+        record_error(field, Refusal::kMissing, record_begin_);
+        return false;
+    }
+    if (!is_string(value)) {
+        record_error(field, Refusal::kWrongType, value.data());
+        return false;
+    }
+    *text = copy_string(inside_quotes(value), out, &out_.nuls_replaced);
+    if (text->refusal != Refusal::kNone) {
+        escape_error(field, text->refusal, text->failed);
+        return false;
+    }
+    if (text->bytes == 0) {
+        record_error(field, Refusal::kEmpty, value.data());
+        return false;
+    }
+    return true;
+}
+
+char* BodyParse::write_device_id(std::string_view value, char* out) noexcept {
+    constexpr RecordField field = RecordField::kDeviceId;
+    CopiedText text;
+    if (!copy_required(field, value, out, &text)) {
+        return out;
+    }
+    if (text.bytes > kDeviceIdBytesMax) {
+        record_error(field, Refusal::kTooLong, value.data());
+    } else if (text.control || has_raw_control(inside_quotes(value))) {
+        record_error(field, Refusal::kControlCharacter, value.data());
+    }
+    return text.end;
+}
+
+char* BodyParse::write_level(std::string_view value, char* out) noexcept {
+    constexpr RecordField field = RecordField::kLogLevel;
+    CopiedText text;
+    if (!copy_required(field, value, out, &text)) {
+        return out;
+    }
+    Level level = Level::kDebug;
+    if (!parse_level(std::string_view(out, static_cast<size_t>(text.end - out)), &level)) {
+        record_error(field, Refusal::kUnknownLevel, value.data());
+        return out;
+    }
+    if (static_cast<uint8_t>(level) > out_.highest_level) {
+        out_.highest_level = static_cast<uint8_t>(level);
+    }
+    const std::string_view name = kLevelNames[static_cast<unsigned>(level)];
+    std::memcpy(out, name.data(), name.size());
+    return out + name.size();
+}
+
+char* BodyParse::write_message(std::string_view value, char* out) noexcept {
+    CopiedText text;
+    (void)copy_required(RecordField::kMessage, value, out, &text);
+    return text.end;
+}
+
+char* BodyParse::write_log_data(std::string_view value, char* out) noexcept {
+    constexpr RecordField field = RecordField::kLogData;
+    if (value.empty() || is_null(value)) {
+        *out++ = '{';
+        *out++ = '}';
+        return out;
+    }
+    if (value.front() != '{') {
+        record_error(field, Refusal::kWrongType, value.data());
+    }
+    const CopiedText text = copy_value(value, out, &out_.nuls_replaced);
+    if (text.refusal != Refusal::kNone) {
+        escape_error(field, text.refusal, text.failed);
+    }
+    return text.end;
+}
+
+char* BodyParse::write_event_time(std::string_view value, char* out) noexcept {
+    constexpr RecordField field = RecordField::kTimestamp;
+    if (value.empty() || is_null(value)) {
+        std::memcpy(out, kCopyNull.data(), kCopyNull.size());
+        return out + kCopyNull.size();
+    }
+    int64_t epoch_us = 0;
+    bool good = false;
+    if (is_string(value)) {
+        CopiedText copied;
+        if (!copy_required(field, value, out, &copied)) {
+            return out;
+        }
+        // A string may hold an epoch too: some clients quote 64-bit numbers.
+        const std::string_view text(out, static_cast<size_t>(copied.end - out));
+        good = parse_rfc3339(text, &epoch_us) || parse_epoch(text, &epoch_us);
+    } else if (value.front() == '-' || (value.front() >= '0' && value.front() <= '9')) {
+        good = parse_epoch(value, &epoch_us);
+    } else {
+        record_error(field, Refusal::kWrongType, value.data());
+        return out;
+    }
+    if (!good) {
+        record_error(field, Refusal::kBadTimestamp, value.data());
+        return out;
+    }
+    return format_timestamp(epoch_us, out);
+}
+
+}  // namespace
+
+char* JsonRows::parse(BodyShape shape, std::string_view body, const BodyLimits& limits, char* rows,
+                      BodyRows* out) noexcept {
+    *out = BodyRows();
+    out->refusal = index_.build(body.data(), body.size());
+    if (out->refusal != Refusal::kNone) {
+        return rows;
+    }
+    return BodyParse(body, index_, limits, rows, out).run(shape);
+}
+
+}  // namespace sluice
