@@ -1,0 +1,73 @@
+# Words the scripts share: how they speak, how they become root, how they install packages.
+# Sourced, never run.
+
+readonly root_dir="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
+
+say() { printf '%s\n' "$*"; }
+step() { printf '==> %s\n' "$*"; }
+
+# die WHAT_IS_WRONG WHAT_TO_DO
+die() {
+    printf '\nerror: %s\n' "$1" >&2
+    [ $# -lt 2 ] || printf 'to do: %s\n' "$2" >&2
+    exit 1
+}
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+as_root() {
+    if is_root; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "this needs root ($*), but you are $(id -un) and there is no sudo" \
+            "run this script as root once, or install sudo"
+    fi
+}
+
+# What building and running take, and what the tests take on top.
+readonly up_packages="cmake ninja-build g++ pkg-config nginx nginx-dev libsimdjson-dev libhiredis-dev
+    libpq-dev libmicrohttpd-dev libtomlplusplus-dev redis-server postgresql supervisor curl"
+readonly test_packages="libcmocka-dev libjansson-dev dpkg-dev clang libclang-rt-14-dev llvm
+    python3-pytest python3-redis python3-psycopg2 python3-requests"
+# Their Debian packages would start them on their usual ports; Sluice runs its own.
+readonly service_packages="nginx redis-server postgresql supervisor"
+
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# install_packages PACKAGE...: only what is missing, and without starting any system-wide service.
+install_packages() {
+    local package missing=() services=()
+    for package in "$@"; do
+        is_installed "$package" && continue
+        missing+=("$package")
+        [[ " $service_packages " != *" $package "* ]] || services+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || die "this is not Debian: there is no apt-get" \
+        "use Debian 12, or install by hand what stands for: ${missing[*]}"
+    step "Installing ${missing[*]}"
+    as_root "$root_dir/scripts/install-packages" \
+        "${#services[@]}" "${services[@]}" "${missing[@]}" ||
+        die "apt-get could not install: ${missing[*]}" \
+            "see what it says above; check the network and /etc/apt/sources.list, then run this again"
+}
+
+# The cheapest check that an address can be listened on; says why not.
+# can_listen HOST PORT
+can_listen() {
+    /usr/bin/python3 - "$1" "$2" <<'PYTHON'
+import socket, sys
+host, port = sys.argv[1].strip("[]"), int(sys.argv[2])
+try:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM,
+                                                  flags=socket.AI_PASSIVE)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+        probe.listen(1)
+except OSError as error:
+    sys.exit(error.strerror)
+PYTHON
+}
