@@ -1,0 +1,1 @@
+"""Real nginx, Redis, Postgres and sluiced, started, watched and stopped for one test."""

@@ -1,0 +1,26 @@
+"""What must hold after every test, whatever it was about."""
+
+import re
+
+# A line that says a program is broken, not that it met trouble it can handle.
+BAD_NGINX_LINE = re.compile(r"\[(alert|emerg|crit)\]")
+SANITIZER_LINE = re.compile(r"Sanitizer|runtime error:")
+
+
+def bad_lines(folder, allowed):
+    """Lines of the logs that fail a test, unless it expects them."""
+    patterns = [re.compile(pattern) for pattern in allowed]
+    found = []
+    for path in sorted((folder / "log").iterdir()):
+        text = path.read_text(errors="replace")
+        if path.name.startswith("sanitizer."):
+            if text.strip():
+                found.append(f"{path.name}:\n{text[:4000]}")
+            continue
+        for line in text.splitlines():
+            is_bad = SANITIZER_LINE.search(line) or (
+                path.name.startswith("nginx") and BAD_NGINX_LINE.search(line)
+            )
+            if is_bad and not any(pattern.search(line) for pattern in patterns):
+                found.append(f"{path.name}: {line}")
+    return found

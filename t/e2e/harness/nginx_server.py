@@ -1,0 +1,98 @@
+"""nginx with the edge, and with the shipped configuration."""
+
+import http.client
+import os
+import signal
+
+from . import build
+from .process import Process, processes_of_group
+from .waiting import free_port, wait_until
+
+
+class NginxServer(Process):
+    name = "nginx"
+    stop_signal = signal.SIGQUIT
+
+    def __init__(self, folder, workers=2, edits=()):
+        super().__init__(folder)
+        self.port = free_port()
+        self.conf = build.render_conf(
+            "nginx.conf", state=folder, listen=f"127.0.0.1:{self.port}", workers=workers,
+            user="root" if os.geteuid() == 0 else "",
+        )
+        self.workers = workers
+        self.edit("nginx-error.log warn;", "nginx-error.log info;")
+        for old, new in edits:
+            self.edit(old, new)
+
+    def edit(self, old, new):
+        """Changes the configuration for this test; takes effect at the next start or reload."""
+        assert old in self.conf, f"the shipped nginx.conf no longer has: {old}"
+        self.conf = self.conf.replace(old, new)
+
+    @property
+    def conf_path(self):
+        return self.folder / "app" / "conf" / "nginx.conf"
+
+    @property
+    def error_log(self):
+        return self.folder / "log" / "nginx-error.log"
+
+    def before_start(self):
+        for name in ("tmp", "cache", "app/modules"):
+            (self.folder / name).mkdir(exist_ok=True)
+        module = self.folder / "app" / "modules" / build.MODULE.name
+        if not module.is_symlink():
+            module.symlink_to(build.MODULE)
+        self.conf_path.write_text(self.conf)
+
+    def command(self, *more):
+        return [build.NGINX, "-p", self.folder, "-e", self.error_log, "-c", self.conf_path,
+                *(more or ("-g", "daemon off;"))]
+
+    def environment(self):
+        return build.sanitizer_environment(self.folder, self.name)
+
+    def is_ready(self):
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            connection.request("GET", "/health/live")
+            status = connection.getresponse().status
+            connection.close()
+            return status == 200 and len(self.worker_pids()) == self.workers
+        except OSError:
+            return False
+
+    def worker_pids(self):
+        """Workers that are not on their way out, by their process title."""
+        return self._children(b"nginx: worker process\0", b"nginx: worker process ")
+
+    def leaving_worker_pids(self):
+        return self._children(b"nginx: worker process is shutting down")
+
+    def _children(self, *titles):
+        found = []
+        for pid in processes_of_group(self.pid):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+                    title = cmdline.read() + b"\0"
+            except OSError:
+                continue
+            if title.startswith(titles) and (
+                len(titles) == 1 or not title.startswith(b"nginx: worker process is")
+            ):
+                found.append(pid)
+        return found
+
+    def reload(self):
+        """SIGHUP; returns when new workers serve. The old ones may still be leaving."""
+        before = set(self.worker_pids())
+        self.conf_path.write_text(self.conf)
+        self.signal(signal.SIGHUP)
+        wait_until(
+            lambda: len(set(self.worker_pids()) - before) == self.workers, 20, "new workers serve"
+        )
+        return before
+
+    def error_text(self):
+        return self.error_log.read_text(errors="replace") if self.error_log.exists() else ""

@@ -1,0 +1,120 @@
+"""The private Postgres, with the shipped configuration; each test has a copy of one cluster that
+was made and migrated once."""
+
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+
+import psycopg2
+
+from .build import render_conf
+from .process import Process
+from .waiting import wait_until
+
+
+def newest_bin():
+    found = pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    return max(found, key=lambda path: int(re.sub(r"\D", "", path.parts[4]) or 0)).parent
+
+
+BIN = newest_bin()
+# Postgres refuses to run as root.
+USER = "postgres" if os.geteuid() == 0 else None
+
+
+def as_user(*command):
+    if USER is None:
+        return list(command)
+    return ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups", "--", *command]
+
+
+def own(path):
+    if USER is not None:
+        entry = pwd.getpwnam(USER)
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+class PostgresServer(Process):
+    name = "postgres"
+    stop_signal = signal.SIGINT
+    stop_timeout = 30
+
+    def __init__(self, folder, template=None):
+        super().__init__(folder)
+        self.data = folder / "postgres"
+        self.template = template
+        self.dsn = f"host={folder} dbname=sluice user=sluice"
+        self.conf = render_conf("postgres.conf", state=folder)
+
+    def initdb(self):
+        self.data.mkdir(mode=0o700)
+        own(self.data)
+        subprocess.run(
+            as_user(BIN / "initdb", "-D", self.data, "-U", "sluice", "-E", "UTF8",
+                    "--locale=C.UTF-8", "-A", "trust", "--no-sync"),
+            check=True, cwd="/", stdout=subprocess.DEVNULL,
+        )
+
+    def before_start(self):
+        if not self.data.exists():
+            shutil.copytree(self.template, self.data, symlinks=True)
+            os.chmod(self.data, 0o700)
+            if USER is not None:
+                subprocess.run(["chown", "-R", f"{USER}:", self.data], check=True)
+        conf = self.folder / "app" / "conf"
+        (conf / "postgres.conf").write_text(self.conf)
+        # Only the user who runs the tests, and root, can reach a socket of mode 0700.
+        (conf / "pg_hba.conf").write_text("local all all trust\n")
+        (conf / "pg_ident.conf").write_text("")
+
+    def command(self):
+        conf = self.folder / "app" / "conf" / "postgres.conf"
+        return as_user(BIN / "postgres", "-D", self.data, "-c", f"config_file={conf}",
+                       "-c", "unix_socket_permissions=0700")
+
+    def is_ready(self):
+        try:
+            self.connect("postgres").close()
+            return True
+        except psycopg2.OperationalError:
+            return False
+
+    def connect(self, database="sluice"):
+        connection = psycopg2.connect(
+            host=str(self.folder), dbname=database, user="sluice", connect_timeout=5
+        )
+        connection.autocommit = True
+        return connection
+
+    def query(self, sql, *parameters):
+        connection = self.connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, parameters or None)
+                return cursor.fetchall()
+        finally:
+            connection.close()
+
+    def value(self, sql, *parameters):
+        return self.query(sql, *parameters)[0][0]
+
+    def kill(self):
+        """Of the postmaster. Its children are in groups of their own and notice by themselves."""
+        if self.process is None:
+            return
+        super().kill()
+        wait_until(lambda: not self.children(), 20, "Postgres' backends are gone")
+
+    def children(self):
+        found = []
+        for name in os.listdir("/proc"):
+            try:
+                if name.isdigit() and os.readlink(f"/proc/{name}/cwd") == str(self.data):
+                    found.append(int(name))
+            except OSError:
+                pass
+        return found

@@ -1,0 +1,150 @@
+"""All parts together in a folder laid out as scripts/up lays out its state folder."""
+
+import os
+import pathlib
+import shutil
+import tempfile
+
+from .api import Api
+from .build import LOGS_OF_FAILED
+from .checks import bad_lines
+from .nginx_server import NginxServer
+from .postgres_server import PostgresServer
+from .process import StopFailure, open_files
+from .redis_server import RedisServer
+from .sluiced import Loader, Server
+from .waiting import wait_until
+
+# Connections that may stay open on purpose: nginx's to the server, the server's to Postgres.
+IDLE_CONNECTIONS_MAX = 20
+
+
+def make_folder():
+    """Short, as the names of Unix sockets must be, and open to the user Postgres runs as."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="sluice-", dir="/tmp"))
+    os.chmod(folder, 0o1777 if os.geteuid() == 0 else 0o755)
+    for name in ("log", "app", "app/conf"):
+        (folder / name).mkdir()
+    return folder
+
+
+class Stack:
+    """Parts are made here but started by start(); a test may start, stop and kill each."""
+
+    def __init__(self, template, workers=2, nginx_edits=(), load=None, serve=None):
+        self.folder = make_folder()
+        self.redis = RedisServer(self.folder)
+        self.postgres = PostgresServer(self.folder, template)
+        self.loader = Loader(self.folder, self.redis.url, self.postgres.dsn, load)
+        self.server = Server(self.folder, self.redis.url, self.postgres.dsn, serve)
+        self.nginx = NginxServer(self.folder, workers, nginx_edits)
+        self.parts = [self.redis, self.postgres, self.loader, self.server, self.nginx]
+        self.allowed = []
+        self.apis = []
+        self.files_at_start = {}
+
+    def start(self):
+        for part in self.parts:
+            part.launch()
+        for part in self.parts:
+            part.wait_ready()
+        self.wait_healthy()
+        for part in (self.loader, self.server):
+            self.files_at_start[part.name] = open_files(part.pid)
+        self.files_at_start["worker"] = max(map(open_files, self.nginx.worker_pids()))
+        return self
+
+    def api(self, **options):
+        """A client; closed at the end of the test."""
+        api = Api(self.nginx.port, **options)
+        self.apis.append(api)
+        return api
+
+    def allow(self, pattern):
+        """This test expects lines like this, which would otherwise fail it."""
+        self.allowed.append(pattern)
+
+    def health(self):
+        api = Api(self.nginx.port)
+        try:
+            return api.health()
+        except OSError:
+            return None
+        finally:
+            api.close()
+
+    def wait_health(self, status, timeout=15):
+        def has_status():
+            answer = self.health()
+            return answer is not None and answer.json["status"] == status
+
+        wait_until(has_status, timeout, f"/health says {status}")
+
+    def wait_healthy(self, timeout=20):
+        self.wait_health("healthy", timeout)
+
+    def rows(self):
+        return self.postgres.value("SELECT count(*) FROM logs")
+
+    def wait_rows(self, count, timeout=20):
+        wait_until(lambda: self.rows() >= count, timeout, f"{count} rows are in Postgres")
+        assert self.rows() == count
+
+    def wait_drained(self, timeout=30):
+        """Nothing is left to be loaded: no entry unread, none read but not acknowledged."""
+
+        def drained():
+            groups = self.redis.client.xinfo_groups("logs:stream")
+            last = self.redis.client.xinfo_stream("logs:stream")["last-generated-id"]
+            return groups and all(
+                group["pending"] == 0 and group["last-delivered-id"] == last for group in groups
+            )
+
+        wait_until(drained, timeout, "the stream is drained")
+
+    def close(self):
+        """Stops everything; returns what was wrong, as a list of texts."""
+        for api in self.apis:
+            api.close()
+        troubles = self._leaked_files("worker", self.nginx)
+        troubles += self._stop(self.nginx)
+        for part in (self.server, self.loader):
+            troubles += self._leaked_files(part.name, part)
+            troubles += self._stop(part)
+        troubles += self._stop(self.postgres)
+        troubles += self._stop(self.redis)
+        return troubles + bad_lines(self.folder, self.allowed)
+
+    def _leaked_files(self, name, part):
+        if name not in self.files_at_start or not part.running or part.paused:
+            return []
+        most = self.files_at_start[name] + IDLE_CONNECTIONS_MAX
+
+        def now():
+            pids = self.nginx.worker_pids() if name == "worker" else [part.pid]
+            return max(map(open_files, pids), default=0)
+
+        try:
+            wait_until(lambda: now() <= most, 5)
+            return []
+        except AssertionError:
+            return [f"{name} has {now()} open files, after {self.files_at_start[name]} at start"]
+
+    def _stop(self, part):
+        try:
+            part.stop()
+            return []
+        except StopFailure as failure:
+            return [str(failure)]
+
+    def keep_logs(self, name):
+        target = LOGS_OF_FAILED / name
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(self.folder / "log", target)
+        shutil.copy(self.nginx.conf_path, target) if self.nginx.conf_path.exists() else None
+        return target
+
+    def remove(self):
+        for part in reversed(self.parts):
+            part.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
