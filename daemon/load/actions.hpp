@@ -1,0 +1,121 @@
+// What the loader's core asks its two shells to do, and what they answer. Plain data: the real
+// shells speak to Redis and Postgres, a simulation answers from memory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/record_rules.hpp"
+#include "daemon/load/batch.hpp"
+
+namespace sluice {
+
+// Two clocks, read by the shell: one that never jumps, for waits and deadlines, and the wall's,
+// only for the partitions that are made ahead.
+struct Now {
+    int64_t steady_us;
+    int64_t wall_ms;
+};
+
+enum class RedisStep : uint8_t {
+    kWait,  // at most wait_us, or until the other lane has moved
+    kConnect,
+    kEnsureGroup,  // at the stream's beginning: what was stored already is found in the ledger
+    kReadOwn,      // entries this consumer was given and never acknowledged, above from
+    kClaim,        // entries that other consumers left idle, from the cursor in from
+    kReadNew,
+    kAck,
+    kInspectGroups,   // name and last delivered id of every group
+    kInspectPending,  // the smallest pending id of one group
+    kTrim,            // entries below from
+    kPublish,         // the state of Postgres, for the edge
+    kStop,
+};
+
+struct RedisAction {
+    RedisStep step = RedisStep::kWait;
+    int64_t wait_us = 0;
+    StreamId from;
+    uint32_t count = 0;
+    uint32_t block_ms = 0;  // 0: do not block
+    std::vector<StreamId> ids;
+    std::string group;
+    bool postgres_up = false;
+};
+
+enum class RedisStatus : uint8_t {
+    kOk,
+    kNoGroup,  // the group or the stream is gone
+    kRefused,  // an error reply; the connection stands
+    kLost,     // the connection is closed; whether the command was done is unknown
+};
+
+struct GroupPosition {
+    std::string name;
+    StreamId last_delivered;
+};
+
+struct RedisResult {
+    RedisStatus status = RedisStatus::kOk;
+    std::unique_ptr<EntryBytes> bytes;
+    std::vector<Entry> entries;
+    StreamId cursor;          // kClaim: where to go on; 0-0 is the end
+    uint64_t gone = 0;        // kClaim: pending ids whose entries no longer exist
+    bool group_made = false;  // kEnsureGroup: false if it was there
+    std::vector<GroupPosition> groups;
+    bool has_pending = false;
+    StreamId first_pending;
+    uint64_t trimmed = 0;
+};
+
+enum class PgStep : uint8_t {
+    kWait,
+    kConnect,
+    kCheck,
+    kMakePartitions,
+    kReserveIds,
+    kInsertLedger,  // begins the transaction
+    kCopy,
+    kCount,
+    kCommit,
+    kStop,
+};
+
+struct MinuteCount {
+    int64_t minute;  // since 1970
+    Level level;
+    uint64_t n;
+};
+
+struct PgAction {
+    PgStep step = PgStep::kWait;
+    int64_t wait_us = 0;
+    std::vector<int64_t> log_days;      // since 1970
+    std::vector<int64_t> ledger_hours;  // since 1970
+    const Batch* batch = nullptr;       // stands still until the action is answered
+    std::vector<MinuteCount> counts;
+};
+
+// After anything but kOk no transaction is open: the shell has rolled back.
+enum class PgStatus : uint8_t {
+    kOk,
+    kRetry,        // would go through another time
+    kLost,         // the connection is closed; a commit may or may not have happened
+    kNoPartition,  // no partition for a row
+    kRefused,      // would be refused again: bad data, a missing table or right
+};
+
+struct PgReply {
+    PgStatus status = PgStatus::kOk;
+    int64_t first_id = 0;  // kReserveIds: the block is [first_id, first_id + kRowIdBlock)
+    std::vector<int64_t> fresh_ids;
+    uint64_t copied = 0;
+    std::vector<MinuteCount> counts;
+};
+
+inline constexpr int64_t kRowIdBlock = 1000000;
+static_assert(kFrameRecordsMax <= kRowIdBlock, "a frame's ids are contiguous within a block");
+
+}  // namespace sluice

@@ -1,0 +1,141 @@
+// The loader's core: which entries are read, stored, acknowledged and trimmed, and in what order,
+// whatever fails. A state machine without I/O, clock or threads.
+//
+// Two lanes run beside each other, each with at most one action under way: next_redis() and
+// next_pg() say what to do, redis_done() and pg_done() take the answer. So the next batch is read
+// while Postgres stores this one:
+//
+//   Redis lane:     read -> filling batch ..................... ack -> trim
+//   Postgres lane:            filling -> storing batch: ledger, copy, count, commit
+//
+// What makes it exactly once: a batch's frames are acknowledged only after a COMMIT that answered;
+// a batch whose COMMIT may or may not have happened is stored again, and the ledger tells. What
+// this consumer holds is forgotten when the connection to Redis breaks or the group is found
+// missing, because ids may mean other entries from then on: everything unacknowledged is read
+// again, and the ledger tells.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "daemon/load/actions.hpp"
+#include "daemon/load/backoff.hpp"
+#include "daemon/load/batch.hpp"
+#include "daemon/load/trim.hpp"
+
+namespace sluice {
+
+struct LoadLimits {
+    uint64_t batch_rows = 50000;
+    uint64_t batch_bytes = 8 * 1024 * 1024;
+    int64_t batch_age_us = 50 * 1000;
+    uint32_t read_count_max = 256;  // entries a read
+    int64_t claim_interval_us = 15 * 1000 * 1000;
+    int64_t trim_interval_us = 200 * 1000;
+    std::vector<std::string> trim_groups;  // all configured groups, the loader's own among them
+};
+
+// Everything since the start; only ever grows.
+struct LoadCounts {
+    uint64_t frames_stored = 0;
+    uint64_t rows_stored = 0;
+    uint64_t frames_duplicate = 0;
+    uint64_t entries_acked = 0;
+    uint64_t entries_trimmed = 0;
+    uint64_t entries_plain = 0;            // seen and left in the stream
+    uint64_t entries_unknown_version = 0;  // seen and left in the stream
+    uint64_t entries_damaged = 0;          // seen and left in the stream
+    uint64_t entries_gone = 0;             // lost: pending, but no longer in the stream
+    uint64_t times_clamped = 0;
+    uint64_t groups_made = 0;
+    uint64_t redis_failures = 0;
+    uint64_t pg_failures = 0;
+    uint64_t batches_refused = 0;  // times a batch was refused for its data
+};
+
+class LoaderCore {
+  public:
+    LoaderCore(LoadLimits limits, uint64_t seed);
+
+    [[nodiscard]] RedisAction next_redis(const Now& now);
+    void redis_done(const RedisAction& action, RedisResult result, const Now& now);
+
+    [[nodiscard]] PgAction next_pg(const Now& now);
+    void pg_done(const PgAction& action, PgReply reply, const Now& now);
+
+    // Stops reading; what was read is stored and acknowledged if Postgres and Redis are there.
+    void stop() noexcept { stopping_ = true; }
+
+    [[nodiscard]] const LoadCounts& counts() const noexcept { return counts_; }
+    [[nodiscard]] bool postgres_up() const noexcept { return pg_up_; }
+    [[nodiscard]] bool trim_group_missing() const noexcept { return trim_.group_missing(); }
+    [[nodiscard]] uint64_t buffered_bytes() const noexcept;
+
+  private:
+    enum class RedisLink : uint8_t { kDown, kConnected, kReading };
+
+    // core_redis.cpp
+    [[nodiscard]] RedisAction next_read(const Now& now);
+    [[nodiscard]] RedisAction wait_redis(const Now& now) const;
+    void forget_redis_state();
+    void redis_failed(const RedisAction& action, RedisStatus status, const Now& now);
+    void entries_read(const RedisAction& action, RedisResult& result, const Now& now);
+    void take_entries(RedisResult& result, bool may_be_held, const Now& now);
+    void count_left_entry(FrameError error) noexcept;
+    [[nodiscard]] std::set<StreamId> held_ids() const;
+    [[nodiscard]] bool has_room() const noexcept;
+    [[nodiscard]] uint32_t read_count() const noexcept;
+
+    // core_postgres.cpp
+    [[nodiscard]] PgAction next_pg_idle(const Now& now);
+    [[nodiscard]] PgAction next_pg_storing();
+    [[nodiscard]] bool batch_is_due(const Now& now) const noexcept;
+    [[nodiscard]] bool partitions_missing(PgAction* action) const;
+    [[nodiscard]] bool partitions_ahead_missing(const Now& now, PgAction* action) const;
+    void partitions_made(const PgAction& action);
+    void pg_failed(PgStatus status, const Now& now);
+    void batch_stored();
+
+    LoadLimits limits_;
+    LoadCounts counts_;
+    bool stopping_ = false;
+
+    RedisLink redis_ = RedisLink::kDown;
+    uint64_t redis_epoch_ = 0;  // grows whenever ids may have got another meaning
+    int64_t redis_retry_at_us_ = 0;
+    Backoff redis_backoff_;
+    bool own_done_ = false;
+    StreamId own_after_;
+    StreamId claim_cursor_;
+    int64_t claim_at_us_ = 0;
+    int64_t read_at_us_ = 0;
+    int64_t publish_at_us_ = 0;
+    int64_t trim_at_us_ = 0;
+    uint64_t entry_bytes_ = 32 * 1024;  // expected of the next entries; follows the largest
+    std::vector<StreamId> acks_;
+    bool acked_since_trim_ = false;
+    TrimRound trim_;
+
+    std::unique_ptr<Batch> filling_;
+    std::unique_ptr<Batch> storing_;
+
+    bool pg_connected_ = false;
+    bool pg_up_ = false;  // the last action was answered as it should be
+    bool pg_stopped_ = false;
+    PgStep store_step_ = PgStep::kInsertLedger;
+    std::vector<MinuteCount> store_counts_;
+    int64_t pg_retry_at_us_ = 0;
+    int64_t pg_check_at_us_ = 0;
+    int64_t ahead_at_us_ = 0;
+    Backoff pg_backoff_;
+    Backoff refused_backoff_;
+    int64_t next_row_id_ = 0;
+    int64_t row_ids_end_ = 0;
+    std::set<int64_t> log_days_;
+    std::set<int64_t> ledger_hours_;
+};
+
+}  // namespace sluice

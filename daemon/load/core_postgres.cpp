@@ -1,0 +1,205 @@
+// The core's Postgres lane: one batch, one transaction, again until it is known to be committed.
+#include <algorithm>
+
+#include "daemon/load/core.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kSecondUs = 1000 * 1000;
+constexpr int64_t kHourMs = 3600 * 1000;
+constexpr int64_t kDayMs = 24 * kHourMs;
+constexpr int64_t kCheckIntervalUs = kSecondUs;
+constexpr int64_t kAheadIntervalUs = 60 * kSecondUs;
+constexpr int64_t kDaysAhead = 1;
+constexpr int64_t kHoursAhead = 2;
+constexpr size_t kPartitionsRemembered = 10000;
+
+}  // namespace
+
+PgAction LoaderCore::next_pg(const Now& now) {
+    PgAction action;
+    const bool idle = !storing_ && !filling_;
+    if (stopping_ && (idle || !pg_up_)) {
+        pg_stopped_ = true;
+        action.step = PgStep::kStop;
+        return action;
+    }
+    if (now.steady_us < pg_retry_at_us_) {
+        action.wait_us = pg_retry_at_us_ - now.steady_us;
+        return action;
+    }
+    if (!pg_connected_) {
+        action.step = PgStep::kConnect;
+        return action;
+    }
+    return storing_ ? next_pg_storing() : next_pg_idle(now);
+}
+
+PgAction LoaderCore::next_pg_idle(const Now& now) {
+    PgAction action;
+    if (now.steady_us >= ahead_at_us_) {
+        ahead_at_us_ = now.steady_us + kAheadIntervalUs;
+        if (partitions_ahead_missing(now, &action)) {
+            action.step = PgStep::kMakePartitions;
+            return action;
+        }
+    }
+    if (batch_is_due(now)) {
+        storing_ = std::move(filling_);
+        storing_->close();
+        store_step_ = PgStep::kInsertLedger;
+        return next_pg_storing();
+    }
+    if (now.steady_us >= pg_check_at_us_) {
+        action.step = PgStep::kCheck;
+        return action;
+    }
+    action.wait_us = std::min(pg_check_at_us_, ahead_at_us_) - now.steady_us;
+    if (filling_) {
+        const int64_t due_at = filling_->opened_at_us() + limits_.batch_age_us;
+        action.wait_us = std::min(action.wait_us, due_at - now.steady_us);
+    }
+    return action;
+}
+
+bool LoaderCore::batch_is_due(const Now& now) const noexcept {
+    return filling_ && (stopping_ || !has_room() ||
+                        now.steady_us - filling_->opened_at_us() >= limits_.batch_age_us);
+}
+
+PgAction LoaderCore::next_pg_storing() {
+    PgAction action;
+    action.batch = storing_.get();
+    action.step = store_step_;
+    if (store_step_ == PgStep::kInsertLedger) {
+        if (partitions_missing(&action)) {
+            action.step = PgStep::kMakePartitions;
+        } else if (!storing_->assign_row_ids(&next_row_id_, row_ids_end_)) {
+            action.step = PgStep::kReserveIds;
+        }
+    } else if (store_step_ == PgStep::kCount) {
+        action.counts = store_counts_;
+    }
+    return action;
+}
+
+bool LoaderCore::partitions_missing(PgAction* action) const {
+    for (const BatchFrame& frame : storing_->frames()) {
+        const int64_t day = frame.frame.receive_time_ms / kDayMs;
+        const int64_t hour = frame.frame.receive_time_ms / kHourMs;
+        // Frames are sorted by time: equal ones are neighbours.
+        if (log_days_.count(day) == 0 &&
+            (action->log_days.empty() || action->log_days.back() != day)) {
+            action->log_days.push_back(day);
+        }
+        if (ledger_hours_.count(hour) == 0 &&
+            (action->ledger_hours.empty() || action->ledger_hours.back() != hour)) {
+            action->ledger_hours.push_back(hour);
+        }
+    }
+    return !action->log_days.empty() || !action->ledger_hours.empty();
+}
+
+bool LoaderCore::partitions_ahead_missing(const Now& now, PgAction* action) const {
+    for (int64_t day = now.wall_ms / kDayMs, last = day + kDaysAhead; day <= last; ++day) {
+        if (log_days_.count(day) == 0) {
+            action->log_days.push_back(day);
+        }
+    }
+    for (int64_t hour = now.wall_ms / kHourMs, last = hour + kHoursAhead; hour <= last; ++hour) {
+        if (ledger_hours_.count(hour) == 0) {
+            action->ledger_hours.push_back(hour);
+        }
+    }
+    return !action->log_days.empty() || !action->ledger_hours.empty();
+}
+
+void LoaderCore::partitions_made(const PgAction& action) {
+    if (log_days_.size() + ledger_hours_.size() > kPartitionsRemembered) {
+        log_days_.clear();
+        ledger_hours_.clear();
+    }
+    log_days_.insert(action.log_days.begin(), action.log_days.end());
+    ledger_hours_.insert(action.ledger_hours.begin(), action.ledger_hours.end());
+}
+
+void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) {
+    if (action.step == PgStep::kCopy && reply.status == PgStatus::kOk &&
+        reply.copied != storing_->fresh_rows()) {
+        reply.status = PgStatus::kRefused;  // rows and the frames' counts contradict each other
+    }
+    pg_check_at_us_ = now.steady_us + kCheckIntervalUs;
+    if (reply.status != PgStatus::kOk) {
+        pg_failed(reply.status, now);
+        return;
+    }
+    switch (action.step) {
+        case PgStep::kConnect:
+            pg_connected_ = true;
+            break;
+        case PgStep::kMakePartitions:
+            partitions_made(action);
+            break;
+        case PgStep::kReserveIds:
+            next_row_id_ = reply.first_id;
+            row_ids_end_ = reply.first_id + kRowIdBlock;
+            break;
+        case PgStep::kInsertLedger:
+            storing_->mark_fresh(std::move(reply.fresh_ids));
+            store_step_ = storing_->fresh_rows() != 0 ? PgStep::kCopy : PgStep::kCommit;
+            break;
+        case PgStep::kCopy:
+            store_counts_ = std::move(reply.counts);
+            store_step_ = PgStep::kCount;
+            break;
+        case PgStep::kCount:
+            store_step_ = PgStep::kCommit;
+            break;
+        case PgStep::kCommit:
+            batch_stored();
+            break;
+        case PgStep::kCheck:
+            pg_backoff_.reset();
+            break;
+        case PgStep::kWait:
+        case PgStep::kStop:
+            break;
+    }
+    pg_up_ = true;
+}
+
+// Nothing is given up: the batch is stored from its beginning, with the same row ids. If the
+// transaction had committed after all, the ledger knows all of its frames.
+void LoaderCore::pg_failed(PgStatus status, const Now& now) {
+    pg_up_ = false;
+    ++counts_.pg_failures;
+    store_step_ = PgStep::kInsertLedger;
+    if (status == PgStatus::kLost) {
+        pg_connected_ = false;
+    } else if (status == PgStatus::kNoPartition) {
+        log_days_.clear();
+        ledger_hours_.clear();
+    } else if (status == PgStatus::kRefused) {
+        counts_.batches_refused += storing_ ? 1 : 0;
+        pg_retry_at_us_ = now.steady_us + refused_backoff_.next_us();
+        return;
+    }
+    pg_retry_at_us_ = now.steady_us + pg_backoff_.next_us();
+}
+
+void LoaderCore::batch_stored() {
+    pg_backoff_.reset();
+    refused_backoff_.reset();
+    for (const BatchFrame& frame : storing_->frames()) {
+        counts_.frames_stored += frame.fresh ? 1 : 0;
+    }
+    counts_.rows_stored += storing_->fresh_rows();
+    counts_.frames_duplicate += storing_->duplicate_frames();
+    if (storing_->redis_epoch() == redis_epoch_) {
+        acks_.insert(acks_.end(), storing_->ids().begin(), storing_->ids().end());
+    }
+    storing_.reset();
+}
+
+}  // namespace sluice

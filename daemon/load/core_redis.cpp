@@ -1,0 +1,283 @@
+// The core's Redis lane: reading, claiming, acknowledging, trimming.
+#include <algorithm>
+
+#include "daemon/load/core.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kSecondUs = 1000 * 1000;
+constexpr int64_t kPublishIntervalUs = kSecondUs;
+constexpr int64_t kTrimAtLeastUs = 5 * kSecondUs;  // also when another group was the last to ack
+constexpr int64_t kReadPauseUs = 5 * 1000;         // between reads that found the stream empty
+constexpr int64_t kBlockMaxUs = kSecondUs / 2;
+constexpr size_t kAcksPerCommand = 1000;
+constexpr uint64_t kEntryBytesAtLeast = 1024;
+
+}  // namespace
+
+LoaderCore::LoaderCore(LoadLimits limits, uint64_t seed)
+    : limits_(std::move(limits)),
+      redis_backoff_(100 * 1000, 2 * kSecondUs, seed ^ 0x9e3779b97f4a7c15U),
+      trim_(limits_.trim_groups),
+      pg_backoff_(100 * 1000, 5 * kSecondUs, seed ^ 0xbf58476d1ce4e5b9U),
+      refused_backoff_(kSecondUs, 60 * kSecondUs, seed ^ 0x94d049bb133111ebU) {}
+
+uint64_t LoaderCore::buffered_bytes() const noexcept {
+    return (filling_ ? filling_->bytes() : 0) + (storing_ ? storing_->bytes() : 0);
+}
+
+RedisAction LoaderCore::next_redis(const Now& now) {
+    RedisAction action;
+    if (redis_ == RedisLink::kDown) {
+        if (stopping_) {
+            action.step = RedisStep::kStop;
+        } else if (now.steady_us < redis_retry_at_us_) {
+            action.wait_us = redis_retry_at_us_ - now.steady_us;
+        } else {
+            action.step = RedisStep::kConnect;
+        }
+        return action;
+    }
+    if (redis_ == RedisLink::kConnected) {
+        action.step = stopping_ ? RedisStep::kStop : RedisStep::kEnsureGroup;
+        return action;
+    }
+    if (!acks_.empty()) {
+        action.step = RedisStep::kAck;
+        const size_t count = std::min(acks_.size(), kAcksPerCommand);
+        // Taken out at once: the other lane may add to the rest meanwhile.
+        action.ids.assign(acks_.end() - static_cast<ptrdiff_t>(count), acks_.end());
+        acks_.resize(acks_.size() - count);
+        return action;
+    }
+    if (stopping_) {
+        action.step = pg_stopped_ ? RedisStep::kStop : RedisStep::kWait;
+        action.wait_us = kSecondUs;
+        return action;
+    }
+    if (now.steady_us >= publish_at_us_) {
+        action.step = RedisStep::kPublish;
+        action.postgres_up = pg_up_;
+        return action;
+    }
+    return next_read(now);
+}
+
+RedisAction LoaderCore::next_read(const Now& now) {
+    if (!trim_.running() && now.steady_us >= trim_at_us_) {
+        trim_.start();
+        acked_since_trim_ = false;
+    }
+    if (trim_.running()) {
+        return trim_.next();
+    }
+    RedisAction action;
+    if (!has_room()) {
+        return wait_redis(now);
+    }
+    action.count = read_count();
+    if (!own_done_) {
+        action.step = RedisStep::kReadOwn;
+        action.from = own_after_;
+    } else if (pg_up_ && now.steady_us >= claim_at_us_) {
+        action.step = RedisStep::kClaim;
+        action.from = claim_cursor_;
+    } else if (now.steady_us >= read_at_us_) {
+        action.step = RedisStep::kReadNew;
+        // Blocking is for idle times: with a batch anywhere, an answer of Postgres must find this
+        // lane free to acknowledge.
+        if (!filling_ && !storing_) {
+            const int64_t until = std::min({publish_at_us_, trim_at_us_, claim_at_us_});
+            const int64_t block_us = std::clamp<int64_t>(until - now.steady_us, 1000, kBlockMaxUs);
+            action.block_ms = static_cast<uint32_t>(block_us / 1000);
+        }
+    } else {
+        return wait_redis(now);
+    }
+    return action;
+}
+
+RedisAction LoaderCore::wait_redis(const Now& now) const {
+    RedisAction action;
+    int64_t until = std::min(publish_at_us_, trim_at_us_);
+    if (has_room()) {
+        until = std::min(until, read_at_us_);
+    }
+    action.wait_us = std::max<int64_t>(until - now.steady_us, 1);
+    return action;
+}
+
+void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const Now& now) {
+    if (result.status != RedisStatus::kOk) {
+        redis_failed(action, result.status, now);
+        return;
+    }
+    switch (action.step) {
+        case RedisStep::kConnect:
+            forget_redis_state();
+            redis_ = RedisLink::kConnected;
+            break;
+        case RedisStep::kEnsureGroup:
+            redis_ = RedisLink::kReading;
+            counts_.groups_made += result.group_made ? 1 : 0;
+            break;
+        case RedisStep::kReadOwn:
+        case RedisStep::kClaim:
+        case RedisStep::kReadNew:
+            redis_backoff_.reset();
+            entries_read(action, result, now);
+            break;
+        case RedisStep::kAck:
+            counts_.entries_acked += action.ids.size();
+            acked_since_trim_ = true;
+            trim_at_us_ = std::min(trim_at_us_, now.steady_us + limits_.trim_interval_us);
+            break;
+        case RedisStep::kInspectGroups:
+        case RedisStep::kInspectPending:
+        case RedisStep::kTrim:
+            counts_.entries_trimmed += result.trimmed;
+            trim_.done(action, result);
+            if (!trim_.running()) {
+                trim_at_us_ =
+                    now.steady_us + (acked_since_trim_ ? limits_.trim_interval_us : kTrimAtLeastUs);
+            }
+            break;
+        case RedisStep::kPublish:
+            publish_at_us_ = now.steady_us + kPublishIntervalUs;
+            break;
+        case RedisStep::kWait:
+        case RedisStep::kStop:
+            break;
+    }
+}
+
+// Ids may mean other entries from here on: what was read is read again, nothing that was read
+// before is acknowledged. A batch that is being stored goes on; the ledger will know its frames.
+void LoaderCore::forget_redis_state() {
+    ++redis_epoch_;
+    filling_.reset();
+    acks_.clear();
+    trim_.drop();
+    own_done_ = false;
+    own_after_ = StreamId{};
+    claim_cursor_ = StreamId{};
+}
+
+void LoaderCore::redis_failed(const RedisAction& action, RedisStatus status, const Now& now) {
+    const bool trimming = action.step == RedisStep::kInspectGroups ||
+                          action.step == RedisStep::kInspectPending ||
+                          action.step == RedisStep::kTrim;
+    if (trimming) {
+        trim_.drop();
+        trim_at_us_ = now.steady_us + kTrimAtLeastUs;
+    } else if (action.step == RedisStep::kPublish) {
+        publish_at_us_ = now.steady_us + kPublishIntervalUs;
+    }
+    if (status == RedisStatus::kNoGroup) {
+        forget_redis_state();
+        redis_ = RedisLink::kConnected;
+        return;
+    }
+    ++counts_.redis_failures;
+    if (status == RedisStatus::kRefused && (trimming || action.step == RedisStep::kPublish)) {
+        return;  // neither is needed to go on storing
+    }
+    forget_redis_state();
+    redis_ = RedisLink::kDown;
+    redis_retry_at_us_ = now.steady_us + redis_backoff_.next_us();
+}
+
+void LoaderCore::entries_read(const RedisAction& action, RedisResult& result, const Now& now) {
+    const size_t read = result.entries.size();
+    if (action.step == RedisStep::kReadOwn) {
+        if (read == 0) {
+            own_done_ = true;
+        } else {
+            own_after_ = result.entries.back().id;
+        }
+    } else if (action.step == RedisStep::kClaim) {
+        counts_.entries_gone += result.gone;
+        claim_cursor_ = result.cursor;
+        if (result.cursor == StreamId{}) {
+            claim_at_us_ = now.steady_us + limits_.claim_interval_us;
+        }
+    } else {
+        // Less than asked for means that the stream is read to its end: let it gather.
+        read_at_us_ = read < action.count ? now.steady_us + kReadPauseUs : now.steady_us;
+    }
+    take_entries(result, action.step == RedisStep::kClaim, now);
+}
+
+void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& now) {
+    const std::set<StreamId> held = may_be_held ? held_ids() : std::set<StreamId>{};
+    uint64_t largest = 0;
+    bool taken = false;
+    for (const Entry& entry : result.entries) {
+        if (entry.gone) {
+            // Nothing can bring it back: acknowledged, so that it does not hold back trimming.
+            ++counts_.entries_gone;
+            acks_.push_back(entry.id);
+            continue;
+        }
+        if (entry.error != FrameError::kNone) {
+            count_left_entry(entry.error);
+            continue;
+        }
+        if (held.count(entry.id) != 0) {
+            continue;
+        }
+        if (!filling_) {
+            filling_ = std::make_unique<Batch>(now.steady_us, redis_epoch_);
+        }
+        filling_->add(entry);
+        counts_.times_clamped += entry.frame.time_clamped ? 1 : 0;
+        largest = std::max<uint64_t>(largest, entry.frame.rows.size());
+        taken = true;
+    }
+    if (taken) {
+        filling_->keep(std::move(result.bytes));
+        // Up at once, down slowly: what counts is how much a read may bring at worst.
+        entry_bytes_ = std::max({largest, entry_bytes_ - entry_bytes_ / 8, kEntryBytesAtLeast});
+    }
+}
+
+void LoaderCore::count_left_entry(FrameError error) noexcept {
+    switch (error) {
+        case FrameError::kPlainEntry:
+            ++counts_.entries_plain;
+            break;
+        case FrameError::kUnknownVersion:
+            ++counts_.entries_unknown_version;
+            break;
+        case FrameError::kDamaged:
+        case FrameError::kNone:
+            ++counts_.entries_damaged;
+            break;
+    }
+}
+
+// A claim also finds this consumer's own entries when they have been waiting for long.
+std::set<StreamId> LoaderCore::held_ids() const {
+    std::set<StreamId> held(acks_.begin(), acks_.end());
+    for (const Batch* batch : {filling_.get(), storing_.get()}) {
+        if (batch != nullptr && batch->redis_epoch() == redis_epoch_) {
+            held.insert(batch->ids().begin(), batch->ids().end());
+        }
+    }
+    return held;
+}
+
+bool LoaderCore::has_room() const noexcept {
+    return !filling_ || (filling_->rows() < limits_.batch_rows &&
+                         filling_->bytes() + entry_bytes_ <= limits_.batch_bytes);
+}
+
+uint32_t LoaderCore::read_count() const noexcept {
+    const uint64_t filled = filling_ ? filling_->bytes() : 0;
+    const uint64_t room = limits_.batch_bytes > filled ? limits_.batch_bytes - filled : 0;
+    return static_cast<uint32_t>(
+        std::clamp<uint64_t>(room / entry_bytes_, 1, limits_.read_count_max));
+}
+
+}  // namespace sluice

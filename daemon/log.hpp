@@ -1,0 +1,73 @@
+// The daemon's log: one line an event on stderr, "time LEVEL message key=value ...". Never holds
+// what clients sent.
+//   ERROR  data was lost, or an operator is needed
+//   WARN   something failed and will be tried again
+//   INFO   what a quiet day looks like
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace sluice {
+
+class LogLine {
+  public:
+    LogLine(const char* level, std::string_view message);
+    ~LogLine();  // writes the line
+    LogLine(const LogLine&) = delete;
+    LogLine& operator=(const LogLine&) = delete;
+
+    LogLine& with(std::string_view key, std::string_view value);
+    LogLine& with(std::string_view key, const char* value) {
+        return with(key, std::string_view(value));
+    }
+    LogLine& with(std::string_view key, const std::string& value) {
+        return with(key, std::string_view(value));
+    }
+    LogLine& with(std::string_view key, uint64_t value);
+    LogLine& with(std::string_view key, int64_t value);
+    LogLine& with(std::string_view key, int value) {
+        return with(key, static_cast<int64_t>(value));
+    }
+
+  private:
+    std::string line_;
+};
+
+inline LogLine log_info(std::string_view message) {
+    return {"INFO", message};
+}
+inline LogLine log_warn(std::string_view message) {
+    return {"WARN", message};
+}
+inline LogLine log_error(std::string_view message) {
+    return {"ERROR", message};
+}
+
+// Lets an event that repeats be logged once an interval, and says how many were left out.
+class LogLimit {
+  public:
+    explicit LogLimit(int64_t interval_us) : interval_us_(interval_us) {}
+
+    // True if the event is to be logged now; *left_out is then how many were not since the last.
+    [[nodiscard]] bool allow(int64_t now_us, uint64_t* left_out) noexcept {
+        if (logged_ && now_us - logged_at_us_ < interval_us_) {
+            ++left_out_;
+            return false;
+        }
+        logged_ = true;
+        logged_at_us_ = now_us;
+        *left_out = left_out_;
+        left_out_ = 0;
+        return true;
+    }
+
+  private:
+    int64_t interval_us_;
+    int64_t logged_at_us_ = 0;
+    uint64_t left_out_ = 0;
+    bool logged_ = false;
+};
+
+}  // namespace sluice

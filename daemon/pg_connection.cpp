@@ -1,0 +1,299 @@
+#include "daemon/pg_connection.hpp"
+
+#include <libpq-fe.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+
+#include "daemon/clock.hpp"
+
+namespace sluice {
+namespace {
+
+// A rollback that takes longer than this is not worth a connection.
+constexpr int64_t kConnectTimeoutMs = 5000;
+// The server gives up first, so that its answer says why; this is for a server that hangs.
+constexpr int64_t kGraceMs = 5000;
+
+bool begins_with(std::string_view text, std::string_view prefix) noexcept {
+    return text.substr(0, prefix.size()) == prefix;
+}
+
+std::string_view trimmed(std::string_view text) noexcept {
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) {
+        text.remove_suffix(1);
+    }
+    return text;
+}
+
+}  // namespace
+
+PgFailure classify_sqlstate(std::string_view sqlstate) noexcept {
+    if (sqlstate == "23514" || sqlstate == "42P01") {
+        return PgFailure::kNoPartition;
+    }
+    // Connection, transaction state, serialization and deadlock, resources, locks, cancelled or
+    // shutting down, the system under Postgres.
+    for (const std::string_view transient : {"08", "25", "40", "53", "55", "57", "58"}) {
+        if (begins_with(sqlstate, transient)) {
+            return PgFailure::kTransient;
+        }
+    }
+    return PgFailure::kRefused;
+}
+
+void PgRows::Clear::operator()(pg_result* result) const noexcept {
+    PQclear(result);
+}
+
+int PgRows::count() const noexcept {
+    return PQntuples(result_.get());
+}
+
+std::string_view PgRows::text(int row, int column) const noexcept {
+    return {PQgetvalue(result_.get(), row, column),
+            static_cast<size_t>(PQgetlength(result_.get(), row, column))};
+}
+
+int64_t PgRows::integer(int row, int column) const noexcept {
+    const std::string_view value = text(row, column);
+    int64_t parsed = 0;
+    std::from_chars(value.data(), value.data() + value.size(), parsed);
+    return parsed;
+}
+
+uint64_t PgRows::affected() const noexcept {
+    return strtoull(PQcmdTuples(result_.get()), nullptr, 10);
+}
+
+void PgConnection::Finish::operator()(pg_conn* connection) const noexcept {
+    PQfinish(connection);
+}
+
+bool PgConnection::connect() {
+    error_ = {};
+    // What stands behind dbname wins over the DSN, what stands before it is a default.
+    const char* names[] = {"keepalives_idle",  "tcp_user_timeout", "dbname",
+                           "application_name", "client_encoding",  nullptr};
+    const char* values[] = {
+        "10", "10000", options_.dsn.c_str(), options_.application_name.c_str(), "UTF8", nullptr};
+    connection_.reset(PQconnectStartParams(names, values, 1));
+    deadline_us_ = steady_us() + kConnectTimeoutMs * 1000;
+    if (connection_ == nullptr || PQstatus(connection_.get()) == CONNECTION_BAD) {
+        return lose("cannot connect");
+    }
+    for (PostgresPollingStatusType state = PGRES_POLLING_WRITING; state != PGRES_POLLING_OK;
+         state = PQconnectPoll(connection_.get())) {
+        if (state == PGRES_POLLING_FAILED) {
+            return lose("cannot connect");
+        }
+        if (!wait_socket(state == PGRES_POLLING_READING ? POLLIN : POLLOUT)) {
+            return lose("connecting took too long");
+        }
+    }
+    if (PQsetnonblocking(connection_.get(), 1) != 0) {
+        return lose("cannot connect");
+    }
+    PQsetNoticeProcessor(
+        connection_.get(), [](void*, const char*) {}, nullptr);
+    const std::string timeout = std::to_string(options_.timeout_ms);
+    return execute("SET statement_timeout = " + timeout +
+                   "; SET idle_in_transaction_session_timeout = " + timeout + "; " +
+                   options_.session);
+}
+
+void PgConnection::start_deadline() noexcept {
+    error_ = {};
+    deadline_us_ = steady_us() + (options_.timeout_ms + kGraceMs) * 1000;
+}
+
+bool PgConnection::wait_socket(short events) {
+    pollfd waiting = {PQsocket(connection_.get()), events, 0};
+    for (;;) {
+        const int64_t left_ms = (deadline_us_ - steady_us()) / 1000;
+        if (left_ms <= 0) {
+            return false;
+        }
+        const int ready = poll(&waiting, 1, static_cast<int>(std::min<int64_t>(left_ms, 60000)));
+        if (ready > 0) {
+            return true;
+        }
+        if (ready < 0 && errno != EINTR) {
+            return false;
+        }
+    }
+}
+
+bool PgConnection::flush() {
+    for (;;) {
+        const int left = PQflush(connection_.get());
+        if (left == 0) {
+            return true;
+        }
+        if (left < 0) {
+            return lose("sending failed");
+        }
+        // Also readable: a server that has something to say first may not read on until then.
+        if (!wait_socket(POLLIN | POLLOUT)) {
+            return lose("sending took too long");
+        }
+        if (PQconsumeInput(connection_.get()) == 0) {
+            return lose("connection lost");
+        }
+    }
+}
+
+PgRows PgConnection::collect() {
+    PgRows kept(nullptr);
+    for (;;) {
+        while (PQisBusy(connection_.get()) != 0) {
+            if (!wait_socket(POLLIN)) {
+                lose("no answer in time");
+                return PgRows(nullptr);
+            }
+            if (PQconsumeInput(connection_.get()) == 0) {
+                lose("connection lost");
+                return PgRows(nullptr);
+            }
+        }
+        PgRows result(PQgetResult(connection_.get()));
+        if (!result) {
+            break;
+        }
+        const ExecStatusType status = PQresultStatus(result.result_.get());
+        if (status == PGRES_COPY_IN) {
+            return result;
+        }
+        if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+            kept = std::move(result);
+        } else if (error_.failure == PgFailure::kNone) {
+            keep_failure(result.result_.get());
+        }
+    }
+    if (PQstatus(connection_.get()) == CONNECTION_BAD) {
+        lose("connection lost");
+    }
+    return error_.failure == PgFailure::kNone ? std::move(kept) : PgRows(nullptr);
+}
+
+bool PgConnection::execute(const std::string& sql) {
+    return static_cast<bool>(query(sql.c_str()));
+}
+
+PgRows PgConnection::query(const char* sql, const std::vector<const char*>& values) {
+    start_deadline();
+    if (!is_open()) {
+        lose("not connected");
+        return PgRows(nullptr);
+    }
+    // Only the simple protocol takes several statements at once.
+    const int sent =
+        values.empty() ? PQsendQuery(connection_.get(), sql)
+                       : PQsendQueryParams(connection_.get(), sql, static_cast<int>(values.size()),
+                                           nullptr, values.data(), nullptr, nullptr, 0);
+    if (sent == 0) {
+        lose("sending failed");
+        return PgRows(nullptr);
+    }
+    return flush() ? collect() : PgRows(nullptr);
+}
+
+// Closes the connection; always false.
+bool PgConnection::lose(const char* what) {
+    // An error that Postgres sent before it closed the connection tells more than the closing.
+    std::string message = error_.message.empty() ? what : error_.message;
+    if (error_.message.empty() && connection_ != nullptr) {
+        const std::string_view detail = trimmed(PQerrorMessage(connection_.get()));
+        if (!detail.empty()) {
+            message.append(": ").append(detail);
+        }
+    }
+    error_.failure = PgFailure::kLost;
+    error_.message = std::move(message);
+    close();
+    return false;
+}
+
+void PgConnection::keep_failure(const pg_result* result) {
+    const auto field = [result](int code) {
+        const char* text = PQresultErrorField(result, code);
+        return std::string(text != nullptr ? text : "");
+    };
+    error_.sqlstate = field(PG_DIAG_SQLSTATE);
+    error_.message = field(PG_DIAG_MESSAGE_PRIMARY);
+    error_.failure = classify_sqlstate(error_.sqlstate);
+}
+
+Transaction::~Transaction() {
+    if (!open_ || !connection_->is_open()) {
+        return;
+    }
+    // Why it came to this is what error() is asked for, not how the rollback went. Closing the
+    // connection is a rollback as well.
+    PgError reason = connection_->error();
+    if (!connection_->execute("ROLLBACK")) {
+        connection_->close();
+    }
+    connection_->error_ = std::move(reason);
+}
+
+bool Transaction::begin() {
+    open_ = connection_->execute("BEGIN");
+    return open_;
+}
+
+bool Transaction::commit() {
+    open_ = false;
+    const PgRows done = connection_->query("COMMIT");
+    if (!done) {
+        return false;
+    }
+    // A transaction that had failed before answers COMMIT with ROLLBACK, which is no error.
+    if (std::string_view(PQcmdStatus(done.result_.get())) != "COMMIT") {
+        connection_->error_ = {PgFailure::kTransient, "", "COMMIT was answered with ROLLBACK"};
+        return false;
+    }
+    return true;
+}
+
+CopyWriter::~CopyWriter() {
+    if (open_ && connection_->is_open() &&
+        PQputCopyEnd(connection_->connection_.get(), "abandoned") == 1 && connection_->flush()) {
+        [[maybe_unused]] const PgRows refused = connection_->collect();
+    }
+}
+
+bool CopyWriter::begin(const char* copy_sql) {
+    PgRows started = connection_->query(copy_sql);
+    open_ = started && PQresultStatus(started.result_.get()) == PGRES_COPY_IN;
+    return open_;
+}
+
+bool CopyWriter::write(std::string_view bytes) {
+    connection_->start_deadline();
+    if (PQputCopyData(connection_->connection_.get(), bytes.data(),
+                      static_cast<int>(bytes.size())) != 1) {
+        return connection_->lose("COPY: sending failed");
+    }
+    // Flushed each time, so that libpq's buffer stays as small as a chunk.
+    return connection_->flush();
+}
+
+bool CopyWriter::finish(uint64_t* rows) {
+    open_ = false;
+    connection_->start_deadline();
+    if (PQputCopyEnd(connection_->connection_.get(), nullptr) != 1) {
+        return connection_->lose("COPY: sending failed");
+    }
+    if (!connection_->flush()) {
+        return false;
+    }
+    const PgRows done = connection_->collect();
+    *rows = done ? done.affected() : 0;
+    return static_cast<bool>(done);
+}
+
+}  // namespace sluice

@@ -1,0 +1,132 @@
+// One connection to Postgres with a deadline on every wait: the socket is non-blocking and each
+// command ends, by an answer or by closing the connection. Also the two things that must not be
+// left half done: a Transaction rolls back unless it was committed, a CopyWriter aborts unless it
+// was finished.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+struct pg_conn;
+struct pg_result;
+
+namespace sluice {
+
+enum class PgFailure : uint8_t {
+    kNone,
+    kLost,         // the connection is closed; what was under way may or may not have happened
+    kTransient,    // would go through another time
+    kNoPartition,  // 23514 or 42P01
+    kRefused,      // would be refused again
+};
+
+[[nodiscard]] PgFailure classify_sqlstate(std::string_view sqlstate) noexcept;
+
+struct PgError {
+    PgFailure failure = PgFailure::kNone;
+    std::string sqlstate;  // empty when Postgres did not answer
+    std::string message;   // Postgres' primary message: no detail, as details hold data
+};
+
+class PgRows {
+  public:
+    explicit PgRows(pg_result* result) noexcept : result_(result) {}
+
+    // False if the command failed; the connection's error() says why.
+    explicit operator bool() const noexcept { return result_ != nullptr; }
+    [[nodiscard]] int count() const noexcept;
+    [[nodiscard]] std::string_view text(int row, int column) const noexcept;
+    [[nodiscard]] int64_t integer(int row, int column) const noexcept;
+    // How many rows a command that returns none has changed.
+    [[nodiscard]] uint64_t affected() const noexcept;
+
+  private:
+    friend class PgConnection;
+    friend class CopyWriter;
+    friend class Transaction;
+    struct Clear {
+        void operator()(pg_result* result) const noexcept;
+    };
+    std::unique_ptr<pg_result, Clear> result_;
+};
+
+struct PgOptions {
+    std::string dsn;
+    std::string application_name;
+    std::string session;  // SQL that is run once connected
+    int64_t timeout_ms = 30000;
+};
+
+class PgConnection {
+  public:
+    explicit PgConnection(PgOptions options) : options_(std::move(options)) {}
+
+    [[nodiscard]] bool connect();
+    void close() noexcept { connection_.reset(); }
+    [[nodiscard]] bool is_open() const noexcept { return connection_ != nullptr; }
+
+    // Several statements without parameters and without rows that matter.
+    [[nodiscard]] bool execute(const std::string& sql);
+    // One statement; parameters in text form.
+    [[nodiscard]] PgRows query(const char* sql, const std::vector<const char*>& values = {});
+
+    [[nodiscard]] const PgError& error() const noexcept { return error_; }
+
+  private:
+    friend class CopyWriter;
+    friend class Transaction;
+    struct Finish {
+        void operator()(pg_conn* connection) const noexcept;
+    };
+
+    void start_deadline() noexcept;
+    [[nodiscard]] bool wait_socket(short events);
+    [[nodiscard]] bool flush();
+    // Reads results until libpq says there are no more, or COPY IN begins; keeps the last good
+    // one, or the first failure as error().
+    [[nodiscard]] PgRows collect();
+    bool lose(const char* what);
+    void keep_failure(const pg_result* result);
+
+    PgOptions options_;
+    std::unique_ptr<pg_conn, Finish> connection_;
+    PgError error_;
+    int64_t deadline_us_ = 0;
+};
+
+class Transaction {
+  public:
+    explicit Transaction(PgConnection* connection) noexcept : connection_(connection) {}
+    ~Transaction();
+    Transaction(const Transaction&) = delete;
+    Transaction& operator=(const Transaction&) = delete;
+
+    [[nodiscard]] bool begin();
+    [[nodiscard]] bool commit();
+
+  private:
+    PgConnection* connection_;
+    bool open_ = false;
+};
+
+class CopyWriter {
+  public:
+    explicit CopyWriter(PgConnection* connection) noexcept : connection_(connection) {}
+    ~CopyWriter();
+    CopyWriter(const CopyWriter&) = delete;
+    CopyWriter& operator=(const CopyWriter&) = delete;
+
+    [[nodiscard]] bool begin(const char* copy_sql);
+    [[nodiscard]] bool write(std::string_view bytes);
+    // *rows is what Postgres counted.
+    [[nodiscard]] bool finish(uint64_t* rows);
+
+  private:
+    PgConnection* connection_;
+    bool open_ = false;
+};
+
+}  // namespace sluice

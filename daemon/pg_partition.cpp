@@ -1,0 +1,77 @@
+#include "daemon/pg_partition.hpp"
+
+#include <ctime>
+
+#include "common/timestamp.hpp"
+#include "daemon/log.hpp"
+
+namespace sluice {
+namespace {
+
+// Any number will do, as long as nothing else in the database takes the same one.
+constexpr const char* kPartitionLock = "SELECT pg_advisory_xact_lock(7306930287321604097)";
+
+// Rows are only ever added. After a million of them the visibility map and the freezing are
+// brought up to date: the default, a fifth of the table, is a storm in a large one.
+constexpr const char* kStorage =
+    "autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 1000000,"
+    " autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000";
+
+constexpr int64_t seconds_of(PartitionKind kind) noexcept {
+    return kind == PartitionKind::kLogDay ? 86400 : 3600;
+}
+
+std::string quoted_time(int64_t epoch_s) {
+    char text[kTimestampBytes + 1];
+    char* end = format_timestamp(epoch_s * 1000000, text);
+    return "'" + std::string(text, end) + "'";
+}
+
+}  // namespace
+
+std::string partition_name(PartitionKind kind, int64_t number) {
+    const time_t start = static_cast<time_t>(number * seconds_of(kind));
+    tm parts{};
+    gmtime_r(&start, &parts);
+    char text[32];
+    const bool is_day = kind == PartitionKind::kLogDay;
+    strftime(text, sizeof text, is_day ? "logs_%Y%m%d" : "ledger_%Y%m%d%H", &parts);
+    return text;
+}
+
+bool make_partition(PgConnection* connection, PartitionKind kind, int64_t number) {
+    const std::string parent = kind == PartitionKind::kLogDay ? "logs" : "ledger";
+    const std::string column = kind == PartitionKind::kLogDay ? "created_at" : "t";
+    const std::string name = partition_name(kind, number);
+    const std::string from = quoted_time(number * seconds_of(kind));
+    const std::string to = quoted_time((number + 1) * seconds_of(kind));
+
+    Transaction transaction(connection);
+    if (!transaction.begin() ||
+        !connection->execute(std::string("SET LOCAL lock_timeout = '2s'; ") + kPartitionLock)) {
+        return false;
+    }
+    const PgRows attached = connection->query(
+        "SELECT 1 FROM pg_inherits"
+        " WHERE inhparent = $1::regclass AND inhrelid = to_regclass($2)",
+        {parent.c_str(), name.c_str()});
+    if (!attached) {
+        return false;
+    }
+    if (attached.count() != 0) {
+        return transaction.commit();
+    }
+    // The check spares ATTACH a scan; attached, the bounds say the same.
+    if (!connection->execute(
+            "CREATE TABLE " + name + " (LIKE " + parent + ", CONSTRAINT bounds CHECK (" + column +
+            " >= " + from + " AND " + column + " < " + to + ")) WITH (" + kStorage +
+            "); ALTER TABLE " + parent + " ATTACH PARTITION " + name + " FOR VALUES FROM (" + from +
+            ") TO (" + to + "); ALTER TABLE " + name + " DROP CONSTRAINT bounds") ||
+        !transaction.commit()) {
+        return false;
+    }
+    log_info("partition made").with("name", name);
+    return true;
+}
+
+}  // namespace sluice

@@ -1,0 +1,21 @@
+// Partitions of logs (a day) and ledger (an hour), in UTC. Names and bounds come from integers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "daemon/pg_connection.hpp"
+
+namespace sluice {
+
+enum class PartitionKind : uint8_t { kLogDay, kLedgerHour };
+
+// logs_20241114, ledger_2024111410; number counts days or hours since 1970.
+[[nodiscard]] std::string partition_name(PartitionKind kind, int64_t number);
+
+// Makes the partition unless it is there. Made as a table of its own and then attached: ATTACH lets
+// others write meanwhile, CREATE TABLE ... PARTITION OF would lock them out. A wait for a lock is
+// bounded; loaders that want the same one take turns.
+[[nodiscard]] bool make_partition(PgConnection* connection, PartitionKind kind, int64_t number);
+
+}  // namespace sluice

@@ -1,0 +1,198 @@
+#include "daemon/pg_store.hpp"
+
+#include <charconv>
+
+#include "common/timestamp.hpp"
+#include "daemon/load/copy_rows.hpp"
+#include "daemon/log.hpp"
+#include "daemon/pg_migrate.hpp"
+#include "daemon/pg_partition.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr size_t kChunkBytes = 256 * 1024;
+
+void append_time(int64_t epoch_us, std::string* out) {
+    char text[kTimestampBytes + 1];
+    out->append(text, static_cast<size_t>(format_timestamp(epoch_us, text) - text));
+}
+
+void append_uuid(const ProducerId& id, std::string* out) {
+    static constexpr char kHex[] = "0123456789abcdef";
+    for (const uint8_t byte : id) {
+        out->push_back(kHex[byte >> 4]);
+        out->push_back(kHex[byte & 15]);
+    }
+}
+
+// Array literals of the kind {a,b,c}; none of the values needs quotes.
+class ArrayText {
+  public:
+    std::string& next() {
+        text_.push_back(text_.empty() ? '{' : ',');
+        return text_;
+    }
+    void add(std::string_view value) { next().append(value); }
+    void add(int64_t value) {
+        char text[24];
+        add(std::string_view(
+            text, static_cast<size_t>(std::to_chars(text, text + sizeof text, value).ptr - text)));
+    }
+    const char* close() {
+        text_.append(text_.empty() ? "{}" : "}");
+        return text_.c_str();
+    }
+
+  private:
+    std::string text_;
+};
+
+}  // namespace
+
+PgStore::PgStore(PgOptions options, std::string slot)
+    : connection_(std::move(options)), slot_(std::move(slot)) {}
+
+// Remembers why, and leaves no transaction behind.
+bool PgStore::failed() {
+    error_ = connection_.error();
+    transaction_.reset();
+    if (!connection_.is_open()) {
+        error_.failure = PgFailure::kLost;
+    }
+    return false;
+}
+
+bool PgStore::connect() {
+    transaction_.reset();
+    if (!connection_.connect()) {
+        return failed();
+    }
+    if (!schema_is_current(&connection_)) {
+        failed();
+        if (error_.message.empty()) {
+            error_.message = "the database lacks migrations: run sluiced migrate";
+        }
+        connection_.close();
+        return false;
+    }
+    warn_of_settings();
+    return true;
+}
+
+void PgStore::warn_of_settings() {
+    const PgRows settings = connection_.query(
+        "SELECT name, setting FROM pg_settings"
+        " WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'");
+    for (int row = 0; settings && row < settings.count(); ++row) {
+        log_error("postgres would lose committed records in a crash")
+            .with("setting", settings.text(row, 0))
+            .with("value", settings.text(row, 1));
+    }
+}
+
+bool PgStore::check() {
+    return connection_.query("SELECT 1") ? true : failed();
+}
+
+bool PgStore::make_partitions(const PgAction& action) {
+    for (const int64_t day : action.log_days) {
+        if (!make_partition(&connection_, PartitionKind::kLogDay, day)) {
+            return failed();
+        }
+    }
+    for (const int64_t hour : action.ledger_hours) {
+        if (!make_partition(&connection_, PartitionKind::kLedgerHour, hour)) {
+            return failed();
+        }
+    }
+    return true;
+}
+
+bool PgStore::reserve_ids(PgReply* reply) {
+    const PgRows rows = connection_.query("SELECT nextval('log_id_blocks')");
+    if (!rows) {
+        return failed();
+    }
+    reply->first_id = rows.integer(0, 0);
+    return true;
+}
+
+bool PgStore::insert_ledger(const Batch& batch, PgReply* reply) {
+    transaction_ = std::make_unique<Transaction>(&connection_);
+    // Acknowledging in Redis is an action outside: it wants the commit on disk, whatever the
+    // server's default is.
+    if (!transaction_->begin() || !connection_.execute("SET LOCAL synchronous_commit = on")) {
+        return failed();
+    }
+    ArrayText times, producers, stream_ids, first_ids, records;
+    for (const BatchFrame& frame : batch.frames()) {
+        append_time(frame.frame.receive_time_ms * 1000, &times.next());
+        append_uuid(frame.frame.producer_id, &producers.next());
+        stream_ids.add(to_string(frame.id));
+        first_ids.add(frame.first_row_id);
+        records.add(static_cast<int64_t>(frame.frame.records));
+    }
+    const PgRows rows = connection_.query(
+        "INSERT INTO ledger (t, u, stream_id, first_row_id, n)"
+        " SELECT * FROM unnest($1::timestamptz[], $2::uuid[], $3::text[], $4::bigint[], $5::int[])"
+        " ON CONFLICT DO NOTHING RETURNING first_row_id",
+        {times.close(), producers.close(), stream_ids.close(), first_ids.close(), records.close()});
+    if (!rows) {
+        return failed();
+    }
+    reply->fresh_ids.reserve(static_cast<size_t>(rows.count()));
+    for (int row = 0; row < rows.count(); ++row) {
+        reply->fresh_ids.push_back(rows.integer(row, 0));
+    }
+    return true;
+}
+
+bool PgStore::copy(const Batch& batch, PgReply* reply) {
+    CopyRows rows(batch);
+    {
+        CopyWriter writer(&connection_);
+        bool written = writer.begin(
+            "COPY logs (id, created_at, device_id, log_level, message, log_data, event_time)"
+            " FROM STDIN");
+        for (chunk_.clear(); written && rows.next_chunk(kChunkBytes, &chunk_); chunk_.clear()) {
+            written = writer.write(chunk_);
+        }
+        if (!written || !writer.finish(&reply->copied)) {
+            return failed();
+        }
+    }
+    if (reply->copied != batch.fresh_rows()) {
+        error_ = {PgFailure::kRefused, "", "COPY counted other rows than the frames hold"};
+        transaction_.reset();
+        return false;
+    }
+    reply->counts = rows.counts();
+    return true;
+}
+
+bool PgStore::count(const std::vector<MinuteCount>& counts) {
+    ArrayText minutes, levels, numbers;
+    for (const MinuteCount& count : counts) {
+        append_time(count.minute * 60 * 1000000, &minutes.next());
+        levels.add(kLevelNames[static_cast<unsigned>(count.level)]);
+        numbers.add(static_cast<int64_t>(count.n));
+    }
+    const PgRows done = connection_.query(
+        "INSERT INTO counters (minute, log_level, slot, n)"
+        " SELECT minute, log_level, $4, n"
+        " FROM unnest($1::timestamptz[], $2::log_level[], $3::bigint[]) AS c (minute, log_level, n)"
+        " ON CONFLICT (minute, log_level, slot) DO UPDATE SET n = counters.n + excluded.n",
+        {minutes.close(), levels.close(), numbers.close(), slot_.c_str()});
+    return done ? true : failed();
+}
+
+bool PgStore::commit() {
+    if (!transaction_->commit()) {
+        return failed();
+    }
+    transaction_.reset();
+    return true;
+}
+
+}  // namespace sluice

@@ -1,0 +1,41 @@
+// The loader's SQL: partitions, row ids, ledger, COPY, counters. Each function is one of the core's
+// Postgres steps; after a failure no transaction is open.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "daemon/load/actions.hpp"
+#include "daemon/pg_connection.hpp"
+
+namespace sluice {
+
+class PgStore {
+  public:
+    // slot: under which name this loader counts.
+    PgStore(PgOptions options, std::string slot);
+
+    // Also checks that the migrations were applied, and warns of settings that undo durability.
+    [[nodiscard]] bool connect();
+    [[nodiscard]] bool check();
+    [[nodiscard]] bool make_partitions(const PgAction& action);
+    [[nodiscard]] bool reserve_ids(PgReply* reply);
+    [[nodiscard]] bool insert_ledger(const Batch& batch, PgReply* reply);
+    [[nodiscard]] bool copy(const Batch& batch, PgReply* reply);
+    [[nodiscard]] bool count(const std::vector<MinuteCount>& counts);
+    [[nodiscard]] bool commit();
+
+    [[nodiscard]] const PgError& error() const noexcept { return error_; }
+
+  private:
+    bool failed();
+    void warn_of_settings();
+
+    PgConnection connection_;
+    std::unique_ptr<Transaction> transaction_;
+    std::string slot_;
+    PgError error_;
+    std::string chunk_;
+};
+
+}  // namespace sluice

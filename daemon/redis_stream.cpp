@@ -1,0 +1,392 @@
+#include "daemon/redis_stream.hpp"
+
+#include <hiredis/hiredis.h>
+#include <sys/time.h>
+
+#include <cstring>
+#include <fstream>
+
+#include "common/redis_url.hpp"
+#include "daemon/clock.hpp"
+
+namespace sluice {
+namespace {
+
+// How many entries one XTRIM may free: it holds up every other client meanwhile.
+constexpr const char* kTrimEntriesMax = "10000";
+// The edge takes a state that is older than this for unknown.
+constexpr const char* kStateLifeMs = "5000";
+constexpr size_t kFieldsMax = 64;
+
+std::string_view text_of(const redisReply* reply) noexcept {
+    return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS ||
+                   reply->type == REDIS_REPLY_ERROR
+               ? std::string_view(reply->str, static_cast<size_t>(reply->len))
+               : std::string_view();
+}
+
+bool is_array(const redisReply* reply, size_t at_least) noexcept {
+    return reply->type == REDIS_REPLY_ARRAY && reply->elements >= at_least;
+}
+
+bool begins_with(std::string_view text, std::string_view prefix) noexcept {
+    return text.substr(0, prefix.size()) == prefix;
+}
+
+// [id, [name, value, ...]]; the fields are nil when the entry is pending but gone.
+bool read_stream_entry(const redisReply* reply, Entry* out) {
+    StreamId id;
+    if (!is_array(reply, 2) || !parse_stream_id(text_of(reply->element[0]), &id)) {
+        return false;
+    }
+    const redisReply* body = reply->element[1];
+    if (body->type != REDIS_REPLY_ARRAY) {
+        out->id = id;
+        out->gone = true;
+        return true;
+    }
+    EntryField fields[kFieldsMax];
+    size_t count = 0;
+    for (size_t i = 0; i + 1 < body->elements && count < kFieldsMax; i += 2) {
+        fields[count++] = {text_of(body->element[i]), text_of(body->element[i + 1])};
+    }
+    *out = read_entry(id, fields, count);
+    return true;
+}
+
+bool read_entries(const redisReply* reply, std::vector<Entry>* out) {
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        return false;
+    }
+    out->reserve(reply->elements);
+    for (size_t i = 0; i < reply->elements; ++i) {
+        if (reply->element[i]->type == REDIS_REPLY_NIL) {
+            continue;  // how XAUTOCLAIM before Redis 7 says that an entry is gone
+        }
+        Entry entry;
+        if (!read_stream_entry(reply->element[i], &entry)) {
+            return false;
+        }
+        out->push_back(entry);
+    }
+    return true;
+}
+
+}  // namespace
+
+// Keeps a reply alive for as long as a batch needs the rows in it.
+class RedisStream::ReplyBytes : public EntryBytes {
+  public:
+    explicit ReplyBytes(ReplyPtr reply) : reply_(std::move(reply)) {}
+
+  private:
+    ReplyPtr reply_;
+};
+
+void RedisStream::FreeContext::operator()(redisContext* context) const noexcept {
+    redisFree(context);
+}
+
+void RedisStream::FreeReply::operator()(redisReply* reply) const noexcept {
+    freeReplyObject(reply);
+}
+
+RedisStream::RedisStream(RedisOptions options) : options_(std::move(options)) {}
+RedisStream::~RedisStream() = default;
+
+RedisResult RedisStream::perform(const RedisAction& action) {
+    switch (action.step) {
+        case RedisStep::kConnect:
+            return connect();
+        case RedisStep::kEnsureGroup:
+            return ensure_group();
+        case RedisStep::kReadOwn:
+        case RedisStep::kReadNew:
+            return read(action);
+        case RedisStep::kClaim:
+            return claim(action);
+        case RedisStep::kAck:
+            return ack(action);
+        case RedisStep::kInspectGroups:
+            return inspect_groups();
+        case RedisStep::kInspectPending:
+            return inspect_pending(action);
+        case RedisStep::kTrim:
+            return trim(action);
+        case RedisStep::kPublish:
+            return publish(action);
+        case RedisStep::kWait:
+        case RedisStep::kStop:
+            break;
+    }
+    return {};
+}
+
+RedisResult RedisStream::connect() {
+    context_.reset();
+    error_.clear();
+    if (!open_socket() || !greet()) {
+        return lost(error_);
+    }
+    return {};
+}
+
+bool RedisStream::open_socket() {
+    RedisUrl url;
+    const char* wrong = nullptr;
+    if (!parse_redis_url(options_.url, &url, &wrong)) {
+        error_ = wrong;
+        return false;
+    }
+    timeval timeout{};
+    timeout.tv_sec = options_.timeout_ms / 1000;
+    timeout.tv_usec = static_cast<suseconds_t>(options_.timeout_ms % 1000 * 1000);
+    if (url.is_unix) {
+        context_.reset(redisConnectUnixWithTimeout(std::string(url.path).c_str(), timeout));
+    } else {
+        std::string host(url.host);
+        if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
+            host = host.substr(1, host.size() - 2);
+        }
+        context_.reset(redisConnectWithTimeout(host.c_str(), url.port, timeout));
+    }
+    if (context_ == nullptr || context_->err != 0) {
+        error_ = context_ == nullptr ? "out of memory" : context_->errstr;
+        return false;
+    }
+    if (redisSetTimeout(context_.get(), timeout) != REDIS_OK) {
+        error_ = context_->errstr;
+        return false;
+    }
+    if (!url.is_unix) {
+        redisEnableKeepAlive(context_.get());
+    }
+    return true;
+}
+
+bool RedisStream::greet() {
+    RedisUrl url;
+    const char* wrong = nullptr;
+    std::string password;
+    if (!parse_redis_url(options_.url, &url, &wrong) || !read_password(&password)) {
+        return false;
+    }
+    if (password.empty()) {
+        password = std::string(url.password);
+    }
+    if (!password.empty()) {
+        std::vector<std::string> auth = {"AUTH"};
+        if (!url.user.empty()) {
+            auth.emplace_back(url.user);
+        }
+        auth.push_back(password);
+        if (!command_ok(auth)) {
+            return false;
+        }
+    }
+    if (url.db != 0 && !command_ok({"SELECT", std::to_string(url.db)})) {
+        return false;
+    }
+    return command_ok({"CLIENT", "SETNAME", "sluiced-load"});
+}
+
+bool RedisStream::read_password(std::string* password) {
+    if (options_.password_file.empty()) {
+        return true;
+    }
+    std::ifstream file(options_.password_file, std::ios::binary);
+    if (!std::getline(file, *password)) {
+        error_ = "cannot read redis.password_file";
+        return false;
+    }
+    if (!password->empty() && password->back() == '\r') {
+        password->pop_back();
+    }
+    return true;
+}
+
+RedisResult RedisStream::ensure_group() {
+    const ReplyPtr reply =
+        command({"XGROUP", "CREATE", options_.stream, options_.group, "0", "MKSTREAM"});
+    RedisResult result;
+    if (reply && reply->type == REDIS_REPLY_STATUS) {
+        result.group_made = true;
+        return result;
+    }
+    if (reply && begins_with(text_of(reply.get()), "BUSYGROUP")) {
+        return result;
+    }
+    return failure(reply.get());
+}
+
+RedisResult RedisStream::read(const RedisAction& action) {
+    std::vector<std::string> words = {"XREADGROUP",      "GROUP", options_.group,
+                                      options_.consumer, "COUNT", std::to_string(action.count)};
+    if (action.block_ms != 0) {
+        words.emplace_back("BLOCK");
+        words.push_back(std::to_string(action.block_ms));
+    }
+    const bool own = action.step == RedisStep::kReadOwn;
+    words.insert(words.end(), {"STREAMS", options_.stream, own ? to_string(action.from) : ">"});
+    ReplyPtr reply = command(words);
+    if (!reply || reply->type == REDIS_REPLY_ERROR) {
+        return failure(reply.get());
+    }
+    RedisResult result;
+    if (reply->type == REDIS_REPLY_NIL) {
+        return result;
+    }
+    // [[stream, entries]]
+    if (!is_array(reply.get(), 1) || !is_array(reply->element[0], 2) ||
+        !read_entries(reply->element[0]->element[1], &result.entries)) {
+        return unexpected("XREADGROUP");
+    }
+    result.bytes = std::make_unique<ReplyBytes>(std::move(reply));
+    return result;
+}
+
+RedisResult RedisStream::claim(const RedisAction& action) {
+    ReplyPtr reply = command({"XAUTOCLAIM", options_.stream, options_.group, options_.consumer,
+                              std::to_string(options_.claim_idle_ms), to_string(action.from),
+                              "COUNT", std::to_string(action.count)});
+    if (!reply || reply->type == REDIS_REPLY_ERROR) {
+        return failure(reply.get());
+    }
+    // [cursor, entries, deleted ids]
+    RedisResult result;
+    if (!is_array(reply.get(), 2) || !parse_stream_id(text_of(reply->element[0]), &result.cursor) ||
+        !read_entries(reply->element[1], &result.entries)) {
+        return unexpected("XAUTOCLAIM");
+    }
+    if (reply->elements > 2 && reply->element[2]->type == REDIS_REPLY_ARRAY) {
+        result.gone = reply->element[2]->elements;
+    }
+    result.bytes = std::make_unique<ReplyBytes>(std::move(reply));
+    return result;
+}
+
+RedisResult RedisStream::ack(const RedisAction& action) {
+    std::vector<std::string> words = {"XACK", options_.stream, options_.group};
+    words.reserve(words.size() + action.ids.size());
+    for (const StreamId& id : action.ids) {
+        words.push_back(to_string(id));
+    }
+    const ReplyPtr reply = command(words);
+    return reply && reply->type == REDIS_REPLY_INTEGER ? RedisResult{} : failure(reply.get());
+}
+
+RedisResult RedisStream::inspect_groups() {
+    const ReplyPtr reply = command({"XINFO", "GROUPS", options_.stream});
+    if (!reply || reply->type != REDIS_REPLY_ARRAY) {
+        return failure(reply.get());
+    }
+    // Of each group, names and values in turns; later versions of Redis may add some.
+    RedisResult result;
+    for (size_t i = 0; i < reply->elements; ++i) {
+        const redisReply* group = reply->element[i];
+        GroupPosition position;
+        bool known = false;
+        for (size_t j = 0; group->type == REDIS_REPLY_ARRAY && j + 1 < group->elements; j += 2) {
+            const std::string_view name = text_of(group->element[j]);
+            const std::string_view value = text_of(group->element[j + 1]);
+            if (name == "name") {
+                position.name = std::string(value);
+            } else if (name == "last-delivered-id") {
+                known = parse_stream_id(value, &position.last_delivered);
+            }
+        }
+        if (known) {
+            result.groups.push_back(std::move(position));
+        }
+    }
+    return result;
+}
+
+RedisResult RedisStream::inspect_pending(const RedisAction& action) {
+    const ReplyPtr reply = command({"XPENDING", options_.stream, action.group});
+    if (!reply || reply->type == REDIS_REPLY_ERROR) {
+        return failure(reply.get());
+    }
+    // [count, smallest id, greatest id, consumers]
+    RedisResult result;
+    if (!is_array(reply.get(), 2) || reply->element[0]->type != REDIS_REPLY_INTEGER) {
+        return unexpected("XPENDING");
+    }
+    result.has_pending = reply->element[0]->integer != 0;
+    if (result.has_pending && !parse_stream_id(text_of(reply->element[1]), &result.first_pending)) {
+        return unexpected("XPENDING");
+    }
+    return result;
+}
+
+RedisResult RedisStream::trim(const RedisAction& action) {
+    const ReplyPtr reply = command(
+        {"XTRIM", options_.stream, "MINID", "~", to_string(action.from), "LIMIT", kTrimEntriesMax});
+    if (!reply || reply->type != REDIS_REPLY_INTEGER) {
+        return failure(reply.get());
+    }
+    RedisResult result;
+    result.trimmed = static_cast<uint64_t>(reply->integer);
+    return result;
+}
+
+RedisResult RedisStream::publish(const RedisAction& action) {
+    const std::string key = options_.stream + ":loader";
+    const ReplyPtr set = command({"HSET", key, "postgres", action.postgres_up ? "up" : "down", "at",
+                                  std::to_string(wall_us() / 1000)});
+    if (!set || set->type == REDIS_REPLY_ERROR) {
+        return failure(set.get());
+    }
+    const ReplyPtr expire = command({"PEXPIRE", key, kStateLifeMs});
+    return expire && expire->type == REDIS_REPLY_INTEGER ? RedisResult{} : failure(expire.get());
+}
+
+RedisStream::ReplyPtr RedisStream::command(const std::vector<std::string>& words) {
+    if (context_ == nullptr) {
+        return nullptr;
+    }
+    std::vector<const char*> texts(words.size());
+    std::vector<size_t> sizes(words.size());
+    for (size_t i = 0; i < words.size(); ++i) {
+        texts[i] = words[i].data();
+        sizes[i] = words[i].size();
+    }
+    return ReplyPtr(static_cast<redisReply*>(redisCommandArgv(
+        context_.get(), static_cast<int>(words.size()), texts.data(), sizes.data())));
+}
+
+bool RedisStream::command_ok(const std::vector<std::string>& words) {
+    const ReplyPtr reply = command(words);
+    if (reply && reply->type != REDIS_REPLY_ERROR) {
+        return true;
+    }
+    error_ = reply ? std::string(text_of(reply.get())) : context_->errstr;
+    return false;
+}
+
+RedisResult RedisStream::failure(const redisReply* reply) {
+    if (reply == nullptr) {
+        return lost(context_ != nullptr ? context_->errstr : "not connected");
+    }
+    RedisResult result;
+    error_ = std::string(text_of(reply));
+    // A reader that blocks when the stream is deleted is told so in other words.
+    result.status = begins_with(error_, "NOGROUP") || begins_with(error_, "UNBLOCKED")
+                        ? RedisStatus::kNoGroup
+                        : RedisStatus::kRefused;
+    return result;
+}
+
+RedisResult RedisStream::lost(const std::string& why) {
+    error_ = why;
+    context_.reset();
+    RedisResult result;
+    result.status = RedisStatus::kLost;
+    return result;
+}
+
+RedisResult RedisStream::unexpected(const char* command) {
+    return lost(std::string("unexpected reply to ") + command);
+}
+
+}  // namespace sluice
