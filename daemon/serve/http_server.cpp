@@ -1,0 +1,162 @@
+#include "daemon/serve/http_server.hpp"
+
+#include <microhttpd.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "daemon/log.hpp"
+#include "daemon/serve/listen_socket.hpp"
+#include "daemon/serve/problems.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr unsigned kConnectionsMax = 1000;
+constexpr unsigned kIdleTimeoutS = 60;
+
+}  // namespace
+
+// libmicrohttpd's side of things: C functions, which no exception may leave.
+struct HttpCallbacks {
+    // The one place where the target is seen as it came.
+    static void* begin(void* self, const char* target, MHD_Connection* connection) noexcept {
+        auto exchange = std::make_unique<Exchange>();
+        exchange->target_ = target;
+        exchange->connection_ = connection;
+        static_cast<HttpServer*>(self)->open_exchanges_.fetch_add(1);
+        return exchange.release();
+    }
+
+    static void end(void* self, MHD_Connection*, void** context,
+                    MHD_RequestTerminationCode) noexcept {
+        const std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
+        *context = nullptr;
+        if (exchange) {
+            static_cast<HttpServer*>(self)->open_exchanges_.fetch_sub(1);
+        }
+    }
+
+    // Called when the head is there, for each piece of a body, at the end of the request, and when
+    // a resting connection is woken.
+    static MHD_Result access(void* self, MHD_Connection*, const char*, const char* method,
+                             const char*, const char*, size_t* upload_bytes,
+                             void** context) noexcept {
+        auto* server = static_cast<HttpServer*>(self);
+        auto* exchange = static_cast<Exchange*>(*context);
+        if (!exchange->seen_) {
+            exchange->seen_ = true;
+            return MHD_YES;
+        }
+        if (*upload_bytes != 0) {
+            *upload_bytes = 0;
+            return MHD_YES;
+        }
+        if (!exchange->handled_) {
+            exchange->handled_ = true;
+            if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+                exchange->response_ = problem_response(
+                    {405, "method_not_allowed", "Only GET and HEAD are answered here."});
+                exchange->response_.allow = "GET, HEAD";
+            } else {
+                // Resting before the handler runs: whoever answers may do so at once.
+                MHD_suspend_connection(exchange->connection_);
+                server->handler_(exchange);
+                return MHD_YES;
+            }
+        }
+        return server->respond(exchange) ? MHD_YES : MHD_NO;
+    }
+
+    static void log(void*, const char* format, va_list arguments) noexcept {
+        char text[256];
+        vsnprintf(text, sizeof text, format, arguments);
+        text[strcspn(text, "\n")] = 0;
+        log_warn("http").with("error", text);
+    }
+
+    static size_t leave_escaped(void*, MHD_Connection*, char* text) noexcept {
+        return strlen(text);
+    }
+};
+
+std::string_view Exchange::path() const noexcept {
+    return std::string_view(target_).substr(0, target_.find('?'));
+}
+
+std::string_view Exchange::args() const noexcept {
+    const size_t mark = target_.find('?');
+    return mark == std::string::npos ? std::string_view()
+                                     : std::string_view(target_).substr(mark + 1);
+}
+
+void Exchange::answer(HttpResponse response) {
+    response_ = std::move(response);
+    MHD_resume_connection(connection_);
+}
+
+HttpServer::~HttpServer() {
+    stop();
+}
+
+void HttpServer::start(const std::string& listen) {
+    const ListenSocket socket = open_listen_socket(listen);
+    listen_fd_ = socket.fd;
+    socket_path_ = socket.path;
+    daemon_ = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, nullptr,
+        nullptr, &HttpCallbacks::access, this, MHD_OPTION_EXTERNAL_LOGGER, &HttpCallbacks::log,
+        nullptr, MHD_OPTION_LISTEN_SOCKET, listen_fd_, MHD_OPTION_URI_LOG_CALLBACK,
+        &HttpCallbacks::begin, this, MHD_OPTION_NOTIFY_COMPLETED, &HttpCallbacks::end, this,
+        MHD_OPTION_UNESCAPE_CALLBACK, &HttpCallbacks::leave_escaped, nullptr,
+        MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_CONNECTION_TIMEOUT, kIdleTimeoutS,
+        MHD_OPTION_END);
+    if (daemon_ == nullptr) {
+        throw std::runtime_error("the HTTP server does not start");
+    }
+}
+
+bool HttpServer::respond(Exchange* exchange) {
+    HttpResponse& answer = exchange->response_;
+    MHD_Response* response = MHD_create_response_from_buffer(answer.body.size(), answer.body.data(),
+                                                             MHD_RESPMEM_MUST_COPY);
+    if (response == nullptr) {
+        return false;
+    }
+    MHD_add_response_header(response, "Content-Type", answer.content_type);
+    MHD_add_response_header(response, "Cache-Control", answer.cache_control);
+    if (answer.retry_after_s != 0) {
+        MHD_add_response_header(response, "Retry-After",
+                                std::to_string(answer.retry_after_s).c_str());
+    }
+    if (answer.allow != nullptr) {
+        MHD_add_response_header(response, "Allow", answer.allow);
+    }
+    const MHD_Result queued =
+        MHD_queue_response(exchange->connection_, static_cast<unsigned>(answer.status), response);
+    MHD_destroy_response(response);
+    return queued == MHD_YES;
+}
+
+void HttpServer::quiesce() {
+    if (daemon_ != nullptr && listen_fd_ >= 0) {
+        MHD_quiesce_daemon(daemon_);
+        close(listen_fd_);
+        listen_fd_ = -1;
+        if (!socket_path_.empty()) {
+            unlink(socket_path_.c_str());
+        }
+    }
+}
+
+void HttpServer::stop() {
+    quiesce();
+    if (daemon_ != nullptr) {
+        MHD_stop_daemon(daemon_);
+        daemon_ = nullptr;
+    }
+}
+
+}  // namespace sluice

@@ -1,0 +1,76 @@
+// HTTP over libmicrohttpd: one thread for all connections. A request's connection rests until the
+// request is answered, by the handler at once or by any thread later. Knows nothing of what is
+// asked.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+struct MHD_Connection;
+struct MHD_Daemon;
+
+namespace sluice {
+
+struct HttpResponse {
+    int status = 200;
+    std::string body;
+    const char* content_type = "application/json";
+    const char* cache_control = "no-store";
+    int retry_after_s = 0;  // 0: no such header
+    const char* allow = nullptr;
+};
+
+// One request on its way. Lives until its answer is sent.
+class Exchange {
+  public:
+    // As it came, undecoded.
+    [[nodiscard]] std::string_view path() const noexcept;
+    [[nodiscard]] std::string_view args() const noexcept;  // behind the '?'
+
+    // Call it once, within the handler or later from any thread; not to be touched afterwards.
+    void answer(HttpResponse response);
+
+  private:
+    friend class HttpServer;
+    std::string target_;
+    MHD_Connection* connection_ = nullptr;
+    bool handled_ = false;
+    bool seen_ = false;
+    HttpResponse response_;
+};
+
+class HttpServer {
+  public:
+    // Called for GET and HEAD; other methods are answered by the server. Whatever it does with the
+    // exchange, somebody must answer it. Must not throw.
+    using Handler = std::function<void(Exchange*)>;
+
+    explicit HttpServer(Handler handler) : handler_(std::move(handler)) {}
+    ~HttpServer();
+    HttpServer(const HttpServer&) = delete;
+    HttpServer& operator=(const HttpServer&) = delete;
+
+    // "unix:/path" or "host:port"; throws std::runtime_error with what is wrong.
+    void start(const std::string& listen);
+
+    // No new connections from here on.
+    void quiesce();
+    [[nodiscard]] int open_exchanges() const noexcept { return open_exchanges_.load(); }
+    // Every exchange must have been answered.
+    void stop();
+
+  private:
+    friend struct HttpCallbacks;
+    bool respond(Exchange* exchange);
+
+    Handler handler_;
+    MHD_Daemon* daemon_ = nullptr;
+    int listen_fd_ = -1;
+    std::string socket_path_;
+    std::atomic<int> open_exchanges_{0};
+};
+
+}  // namespace sluice

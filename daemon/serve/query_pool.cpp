@@ -1,0 +1,139 @@
+#include "daemon/serve/query_pool.hpp"
+
+#include <exception>
+
+#include "daemon/clock.hpp"
+#include "daemon/serve/log_query.hpp"
+#include "daemon/serve/problems.hpp"
+
+namespace sluice {
+namespace {
+
+// For so long after a failed attempt nobody tries again: queries are refused at once, and a
+// Postgres that comes back is not met by all of them.
+constexpr int64_t kDownUs = 1000 * 1000;
+constexpr int kRetryAfterS = 1;
+constexpr std::string_view kQueryCancelled = "57014";
+
+HttpResponse unavailable(std::string_view code, std::string_view detail) {
+    HttpResponse response = problem_response({503, code, detail});
+    response.retry_after_s = kRetryAfterS;
+    return response;
+}
+
+HttpResponse database_unavailable() {
+    return unavailable("database_unavailable", "The database does not answer now.");
+}
+
+}  // namespace
+
+QueryPool::QueryPool(const Settings& settings)
+    : queue_max_(static_cast<size_t>(settings.serve_queue)) {
+    options_.dsn = settings.postgres_dsn;
+    options_.application_name = "sluiced-serve";
+    options_.session = "SET default_transaction_read_only = on; SET TimeZone = 'UTC'";
+    options_.timeout_ms = settings.serve_query_timeout_ms;
+    for (int64_t i = 0; i < settings.serve_workers; ++i) {
+        threads_.emplace_back([this] { work(); });
+    }
+}
+
+QueryPool::~QueryPool() {
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        stopping_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& thread : threads_) {
+        thread.join();
+    }
+}
+
+void QueryPool::submit(Exchange* exchange, const LogQuery& query) {
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (queue_.size() < queue_max_ && !stopping_) {
+            queue_.push_back({exchange, query});
+            exchange = nullptr;
+        }
+    }
+    if (exchange == nullptr) {
+        changed_.notify_one();
+    } else {
+        exchange->answer(unavailable("too_many_queries", "More queries than can wait."));
+    }
+}
+
+bool QueryPool::next_job(Job* job) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) {
+        return false;
+    }
+    *job = queue_.front();
+    queue_.pop_front();
+    return true;
+}
+
+void QueryPool::work() {
+    PgConnection connection(options_);
+    for (Job job{}; next_job(&job);) {
+        job.exchange->answer(run(&connection, job.query));
+    }
+}
+
+HttpResponse QueryPool::run(PgConnection* connection, const LogQuery& query) noexcept {
+    try {
+        return try_run(connection, query);
+    } catch (const std::exception& error) {
+        log_error("a query failed").with("error", error.what());
+        return database_unavailable();
+    }
+}
+
+HttpResponse QueryPool::try_run(PgConnection* connection, const LogQuery& query) {
+    // Twice, since a connection that rested may have been closed by then; reading twice is no harm.
+    for (int attempt = 0; attempt < 2; ++attempt) {
+        const bool rested = connection->is_open();
+        if (!rested && !connect(connection)) {
+            return database_unavailable();
+        }
+        HttpResponse response;
+        if (answer_log_query(connection, query, &response)) {
+            return response;
+        }
+        log_failure(connection->error());
+        if (connection->error().sqlstate == kQueryCancelled) {
+            return unavailable("query_timeout", "The query took too long.");
+        }
+        if (!rested || connection->is_open()) {
+            break;
+        }
+    }
+    return database_unavailable();
+}
+
+bool QueryPool::connect(PgConnection* connection) {
+    if (steady_us() < down_until_us_.load()) {
+        return false;
+    }
+    if (connection->connect()) {
+        return true;
+    }
+    down_until_us_.store(steady_us() + kDownUs);
+    log_failure(connection->error());
+    return false;
+}
+
+void QueryPool::log_failure(const PgError& error) {
+    uint64_t left_out = 0;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (log_limit_.allow(steady_us(), &left_out)) {
+        log_warn("postgres did not answer a query")
+            .with("sqlstate", error.sqlstate)
+            .with("error", error.message)
+            .with("left_out", left_out);
+    }
+}
+
+}  // namespace sluice

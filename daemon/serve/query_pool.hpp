@@ -1,0 +1,56 @@
+// A few threads that answer queries, each with a connection of its own that can only read. What
+// waits for them is bounded: beyond that a query is refused at once.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "common/query_params.hpp"
+#include "daemon/log.hpp"
+#include "daemon/pg_connection.hpp"
+#include "daemon/serve/http_server.hpp"
+#include "daemon/settings.hpp"
+
+namespace sluice {
+
+class QueryPool {
+  public:
+    explicit QueryPool(const Settings& settings);
+    ~QueryPool();
+    QueryPool(const QueryPool&) = delete;
+    QueryPool& operator=(const QueryPool&) = delete;
+
+    // Answers the exchange sooner or later, whatever happens.
+    void submit(Exchange* exchange, const LogQuery& query);
+
+  private:
+    struct Job {
+        Exchange* exchange;
+        LogQuery query;
+    };
+
+    void work();
+    bool next_job(Job* job);
+    [[nodiscard]] HttpResponse run(PgConnection* connection, const LogQuery& query) noexcept;
+    [[nodiscard]] HttpResponse try_run(PgConnection* connection, const LogQuery& query);
+    [[nodiscard]] bool connect(PgConnection* connection);
+    void log_failure(const PgError& error);
+
+    PgOptions options_;
+    size_t queue_max_;
+    std::atomic<int64_t> down_until_us_{0};
+
+    std::mutex mutex_;  // of what follows
+    std::condition_variable changed_;
+    std::deque<Job> queue_;
+    LogLimit log_limit_{1000 * 1000};
+    bool stopping_ = false;
+
+    std::vector<std::thread> threads_;
+};
+
+}  // namespace sluice
