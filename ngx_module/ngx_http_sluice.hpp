@@ -1,0 +1,96 @@
+/*
+ * What every file of the module needs first: nginx's C headers (they define the width of off_t, so
+ * they come before any other), the configuration, and the state of this worker.
+ */
+
+#ifndef NGX_HTTP_SLUICE_HPP
+#define NGX_HTTP_SLUICE_HPP
+
+extern "C" {
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_http.h>
+}
+
+#include "common/frame.hpp"
+#include "common/json_rows.hpp"
+
+extern "C" ngx_module_t ngx_http_sluice_module;
+
+/* How much of what Redis confirmed survives; the order is the comparison. */
+enum ngx_http_sluice_durability_e : ngx_uint_t {
+    NGX_HTTP_SLUICE_UNSAFE = 0, /* unknown, not a master, or it may evict the stream */
+    NGX_HTTP_SLUICE_MEMORY,
+    NGX_HTTP_SLUICE_EVERYSEC,
+    NGX_HTTP_SLUICE_FSYNC
+};
+
+enum ngx_http_sluice_ingest_e : ngx_uint_t {
+    NGX_HTTP_SLUICE_OFF = 0,
+    NGX_HTTP_SLUICE_LOG,
+    NGX_HTTP_SLUICE_BATCH
+};
+
+enum ngx_http_sluice_health_e : ngx_uint_t {
+    NGX_HTTP_SLUICE_HEALTH_OFF = 0,
+    NGX_HTTP_SLUICE_HEALTH_ALL,
+    NGX_HTTP_SLUICE_HEALTH_LIVE,
+    NGX_HTTP_SLUICE_HEALTH_READY
+};
+
+typedef struct ngx_http_sluice_zone_s ngx_http_sluice_zone_t;
+typedef struct ngx_http_sluice_redis_s ngx_http_sluice_redis_t;
+typedef struct ngx_http_sluice_commit_s ngx_http_sluice_commit_t;
+typedef struct ngx_http_sluice_watch_s ngx_http_sluice_watch_t;
+
+typedef struct {
+    ngx_shm_zone_t *shm_zone;
+
+    ngx_str_t redis_url;
+    ngx_addr_t redis_addr;
+    ngx_str_t redis_user;
+    ngx_str_t redis_password;
+    ngx_uint_t redis_db;
+
+    ngx_str_t stream;
+    ngx_uint_t durability;      /* the least that is accepted */
+    ngx_msec_t timeout;         /* from a request's body to its answer */
+    ngx_uint_t inflight_requests;
+    size_t inflight_bytes;
+
+    ngx_uint_t used;            /* some location ingests or tells health */
+} ngx_http_sluice_main_conf_t;
+
+typedef struct {
+    ngx_uint_t ingest;
+    ngx_uint_t health;
+    ngx_uint_t records_max;
+    size_t record_bytes_max;
+    ngx_uint_t unknown_fields;  /* 1 = refused */
+} ngx_http_sluice_loc_conf_t;
+
+/* One worker's parts; made in init_process, so nothing here is shared between processes. */
+typedef struct {
+    ngx_http_sluice_main_conf_t *conf;
+    ngx_http_sluice_zone_t *zone;
+    ngx_http_sluice_redis_t *redis;
+    ngx_http_sluice_commit_t *commit;
+    ngx_http_sluice_watch_t *watch;
+} ngx_http_sluice_worker_t;
+
+extern ngx_http_sluice_worker_t ngx_http_sluice_worker;
+
+static inline ngx_str_t
+ngx_http_sluice_str(std::string_view text)
+{
+    return { text.size(), reinterpret_cast<u_char *>(const_cast<char *>(text.data())) };
+}
+
+static inline std::string_view
+ngx_http_sluice_view(const ngx_str_t &s)
+{
+    return std::string_view(reinterpret_cast<const char *>(s.data), s.len);
+}
+
+#endif

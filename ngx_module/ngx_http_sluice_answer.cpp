@@ -1,0 +1,323 @@
+#include "ngx_http_sluice_answer.hpp"
+
+#include <charconv>
+#include <cstring>
+
+#include "common/problem.hpp"
+#include "common/timestamp.hpp"
+
+
+typedef struct {
+    int          status;
+    const char  *code;
+    const char  *detail;
+    ngx_uint_t   retry_after;  /* seconds; 0 = it would not help */
+} ngx_http_sluice_trouble_t;
+
+
+/* by ngx_http_sluice_trouble_e */
+static const ngx_http_sluice_trouble_t  ngx_http_sluice_troubles[] = {
+    { 405, "method_not_allowed", "records are sent with POST", 0 },
+    { 415, "unsupported_media_type",
+      "the Content-Type must be application/json, in UTF-8", 0 },
+    { 415, "unsupported_content_encoding",
+      "the body must be sent without a Content-Encoding", 0 },
+    { 413, "body_too_large", "the body did not fit into the memory set aside for it", 0 },
+    { 503, "redis_unavailable",
+      "the log store cannot be reached; nothing was stored, send again later", 2 },
+    { 503, "redis_timeout",
+      "the log store does not answer; nothing was stored, send again later", 5 },
+    { 503, "redis_refused",
+      "the log store refuses writes; nothing was stored, send again later", 5 },
+    { 503, "outcome_unknown",
+      "the log store was lost before it confirmed: the records may or may not be stored", 2 },
+    { 503, "durability_below_minimum",
+      "the log store is not as durable as it must be; nothing was stored, send again later", 10 },
+    { 503, "too_many_inflight",
+      "too many requests are waiting; nothing was stored, send again later", 1 },
+    { 503, "no_memory", "the server is out of memory; nothing was stored, send again later", 5 }
+};
+
+static ngx_str_t  ngx_http_sluice_json_type = ngx_string("application/json");
+static ngx_str_t  ngx_http_sluice_problem_type = ngx_string("application/problem+json");
+
+
+static ngx_int_t ngx_http_sluice_answer_problem(ngx_http_request_t *r,
+    const sluice::Problem &problem, size_t members, ngx_buf_t **b);
+static ngx_int_t ngx_http_sluice_answer_add_header(ngx_http_request_t *r, const char *name,
+    ngx_str_t value);
+static char *ngx_http_sluice_answer_errors(char *out, const sluice::BodyRows &rows,
+    ngx_uint_t batch);
+
+
+static char *
+ngx_http_sluice_append(char *out, std::string_view text)
+{
+    std::memcpy(out, text.data(), text.size());
+    return out + text.size();
+}
+
+
+static char *
+ngx_http_sluice_append_number(char *out, uint64_t number)
+{
+    return std::to_chars(out, out + NGX_INT64_LEN, number).ptr;
+}
+
+
+ngx_int_t
+ngx_http_sluice_answer_trouble(ngx_http_request_t *r, ngx_http_sluice_trouble_e trouble)
+{
+    u_char                           *p;
+    ngx_buf_t                        *b;
+    ngx_str_t                         value, post = ngx_string("POST");
+    sluice::Problem                   problem;
+    const ngx_http_sluice_trouble_t  *t = &ngx_http_sluice_troubles[trouble];
+
+    if (t->retry_after) {
+        p = static_cast<u_char *>(ngx_pnalloc(r->pool, NGX_INT_T_LEN));
+        if (p == NULL) {
+            return NGX_HTTP_SERVICE_UNAVAILABLE;
+        }
+
+        /* spread, so that clients that were refused together do not come back together */
+        value.data = p;
+        value.len = ngx_sprintf(p, "%ui", t->retry_after
+                                          + ngx_random() % (t->retry_after + 1)) - p;
+
+        if (ngx_http_sluice_answer_add_header(r, "Retry-After", value) != NGX_OK) {
+            return NGX_HTTP_SERVICE_UNAVAILABLE;
+        }
+    }
+
+    if (trouble == NGX_HTTP_SLUICE_WRONG_METHOD
+        && ngx_http_sluice_answer_add_header(r, "Allow", post) != NGX_OK)
+    {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    problem = { t->status, t->code, t->detail };
+    if (ngx_http_sluice_answer_problem(r, problem, 1, &b) != NGX_OK) {
+        return t->status;
+    }
+
+    *b->last++ = '}';
+
+    return ngx_http_sluice_answer_json(r, t->status, ngx_http_sluice_problem_type, b);
+}
+
+
+ngx_int_t
+ngx_http_sluice_answer_refusal(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
+    std::string_view body, const sluice::BodyRows &rows)
+{
+    char                       *out;
+    u_char                     *end, detail[256];
+    ngx_buf_t                  *b;
+    sluice::Problem             problem;
+    const ngx_uint_t            batch = slcf->ingest == NGX_HTTP_SLUICE_BATCH;
+    const sluice::RefusalText  &text = sluice::refusal_text(rows.refusal);
+
+    if (rows.refusal == sluice::Refusal::kNoMemory) {
+        return ngx_http_sluice_answer_trouble(r, NGX_HTTP_SLUICE_NO_MEMORY);
+    }
+
+    if (rows.errors_kept) {
+        const sluice::RecordError  &error = rows.errors[0];
+
+        end = detail;
+        if (batch) {
+            end = ngx_sprintf(end, "record %uD: ", error.index);
+        }
+        if (error.field != sluice::RecordField::kNone) {
+            end = ngx_sprintf(end, "%s: ", sluice::field_name(error.field));
+        }
+        end = ngx_snprintf(end, detail + sizeof(detail) - end, "%s", text.rule);
+
+    } else if (rows.refusal == sluice::Refusal::kTooManyRecords) {
+        end = ngx_snprintf(detail, sizeof(detail), "%s (%ui)", text.rule, slcf->records_max);
+
+    } else {
+        end = ngx_snprintf(detail, sizeof(detail), "%s; it broke at byte %uD of %uz", text.rule,
+                           rows.offset, body.size());
+    }
+
+    problem.status = text.status;
+    problem.code = text.code;
+    problem.detail = std::string_view(reinterpret_cast<char *>(detail), end - detail);
+
+    /* members: offset, bad_records, and one object of less than 256 bytes an error */
+    if (ngx_http_sluice_answer_problem(r, problem, 128 + rows.errors_kept * 256, &b) != NGX_OK) {
+        return text.status;
+    }
+
+    out = reinterpret_cast<char *>(b->last);
+    out = ngx_http_sluice_append(out, ",\"offset\":");
+    out = ngx_http_sluice_append_number(out, rows.offset);
+    if (rows.errors_kept) {
+        out = ngx_http_sluice_answer_errors(out, rows, batch);
+    }
+    *out++ = '}';
+    b->last = reinterpret_cast<u_char *>(out);
+
+    return ngx_http_sluice_answer_json(r, text.status, ngx_http_sluice_problem_type, b);
+}
+
+
+static char *
+ngx_http_sluice_answer_errors(char *out, const sluice::BodyRows &rows, ngx_uint_t batch)
+{
+    if (batch) {
+        out = ngx_http_sluice_append(out, ",\"bad_records\":");
+        out = ngx_http_sluice_append_number(out, rows.bad_records);
+    }
+
+    out = ngx_http_sluice_append(out, ",\"errors\":[");
+
+    for (uint32_t i = 0; i < rows.errors_kept; i++) {
+        const sluice::RecordError  &error = rows.errors[i];
+        const sluice::RefusalText  &text = sluice::refusal_text(error.refusal);
+
+        out = ngx_http_sluice_append(out, i ? ",{" : "{");
+        if (batch) {
+            out = ngx_http_sluice_append(out, "\"index\":");
+            out = ngx_http_sluice_append_number(out, error.index);
+            *out++ = ',';
+        }
+        out = ngx_http_sluice_append(out, "\"field\":\"");
+        out = ngx_http_sluice_append(out, sluice::field_name(error.field));
+        out = ngx_http_sluice_append(out, "\",\"code\":\"");
+        out = ngx_http_sluice_append(out, text.code);
+        out = ngx_http_sluice_append(out, "\",\"offset\":");
+        out = ngx_http_sluice_append_number(out, error.offset);
+        *out++ = '}';
+    }
+
+    return ngx_http_sluice_append(out, "]");
+}
+
+
+ngx_int_t
+ngx_http_sluice_answer_queued(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
+    std::string_view entry_id, ngx_uint_t first, ngx_uint_t records, int64_t time_ms)
+{
+    char        *out;
+    ngx_buf_t   *b;
+    ngx_uint_t   last = first + records;
+
+    b = ngx_create_temp_buf(r->pool, 128 + records * (entry_id.size() + NGX_INT_T_LEN));
+    if (b == NULL) {
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    out = reinterpret_cast<char *>(b->pos);
+
+    if (slcf->ingest == NGX_HTTP_SLUICE_LOG) {
+        out = ngx_http_sluice_append(out, "{\"status\":\"queued\",\"message_id\":");
+    } else {
+        out = ngx_http_sluice_append(out, "{\"status\":\"queued\",\"count\":");
+        out = ngx_http_sluice_append_number(out, records);
+        out = ngx_http_sluice_append(out, ",\"message_ids\":[");
+    }
+
+    for (ngx_uint_t i = first; i < last; i++) {
+        if (i > first) {
+            *out++ = ',';
+        }
+        *out++ = '"';
+        out = ngx_http_sluice_append(out, entry_id);
+        *out++ = '-';
+        out = ngx_http_sluice_append_number(out, i);
+        *out++ = '"';
+    }
+
+    if (slcf->ingest == NGX_HTTP_SLUICE_BATCH) {
+        *out++ = ']';
+    }
+
+    out = ngx_http_sluice_append(out, ",\"received_at\":\"");
+    out = sluice::format_timestamp(time_ms * 1000, out);
+    out = ngx_http_sluice_append(out, "\"}");
+
+    b->last = reinterpret_cast<u_char *>(out);
+
+    return ngx_http_sluice_answer_json(r, NGX_HTTP_OK, ngx_http_sluice_json_type, b);
+}
+
+
+/* A problem document, open, in a buffer with room for further members. */
+
+static ngx_int_t
+ngx_http_sluice_answer_problem(ngx_http_request_t *r, const sluice::Problem &problem,
+    size_t members, ngx_buf_t **b)
+{
+    *b = ngx_create_temp_buf(r->pool, sluice::problem_bytes(problem) + members);
+    if (*b == NULL) {
+        return NGX_ERROR;
+    }
+
+    (*b)->last = reinterpret_cast<u_char *>(
+        sluice::write_problem_open(problem, reinterpret_cast<char *>((*b)->pos)));
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_sluice_answer_json(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t type,
+    ngx_buf_t *b)
+{
+    ngx_int_t    rc;
+    ngx_chain_t  out;
+
+    r->headers_out.status = status;
+    r->headers_out.content_length_n = b->last - b->pos;
+    r->headers_out.content_type = type;
+    r->headers_out.content_type_len = type.len;
+    r->headers_out.content_type_lowcase = NULL;
+
+    rc = ngx_http_send_header(r);
+    if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+        return rc;
+    }
+
+    b->last_buf = r == r->main ? 1 : 0;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_output_filter(r, &out);
+}
+
+
+static ngx_int_t
+ngx_http_sluice_answer_add_header(ngx_http_request_t *r, const char *name, ngx_str_t value)
+{
+    ngx_table_elt_t  *h;
+
+    h = static_cast<ngx_table_elt_t *>(ngx_list_push(&r->headers_out.headers));
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* not field by field: newer versions have more of them */
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+    h->hash = 1;
+    h->key = ngx_http_sluice_str(name);
+    h->value = value;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_sluice_answer_finish(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_connection_t  *c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}

@@ -1,0 +1,43 @@
+/*
+ * What clients are told: 200 for what Redis confirmed, and problem documents (RFC 9457) for the
+ * rest. Every function but the last sends an answer and returns what to finalize the request with.
+ */
+
+#ifndef NGX_HTTP_SLUICE_ANSWER_HPP
+#define NGX_HTTP_SLUICE_ANSWER_HPP
+
+#include "ngx_http_sluice.hpp"
+
+/* Troubles that are not in the records. */
+enum ngx_http_sluice_trouble_e : ngx_uint_t {
+    NGX_HTTP_SLUICE_WRONG_METHOD = 0,
+    NGX_HTTP_SLUICE_WRONG_TYPE,
+    NGX_HTTP_SLUICE_WRONG_ENCODING,
+    NGX_HTTP_SLUICE_BODY_TOO_LARGE,
+    NGX_HTTP_SLUICE_REDIS_AWAY,
+    NGX_HTTP_SLUICE_REDIS_SLOW,
+    NGX_HTTP_SLUICE_REDIS_REFUSED,
+    NGX_HTTP_SLUICE_OUTCOME_UNKNOWN,
+    NGX_HTTP_SLUICE_NOT_DURABLE,
+    NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT,
+    NGX_HTTP_SLUICE_NO_MEMORY
+};
+
+ngx_int_t ngx_http_sluice_answer_trouble(ngx_http_request_t *r,
+    ngx_http_sluice_trouble_e trouble);
+
+ngx_int_t ngx_http_sluice_answer_refusal(ngx_http_request_t *r,
+    ngx_http_sluice_loc_conf_t *slcf, std::string_view body, const sluice::BodyRows &rows);
+
+/* records from position first on, of the frame that Redis stored as entry_id */
+ngx_int_t ngx_http_sluice_answer_queued(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
+    std::string_view entry_id, ngx_uint_t first, ngx_uint_t records, int64_t time_ms);
+
+/* Sends b, whose text is JSON of the given type. */
+ngx_int_t ngx_http_sluice_answer_json(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t type,
+    ngx_buf_t *b);
+
+/* Ends a request from an event that is not its own. */
+void ngx_http_sluice_answer_finish(ngx_http_request_t *r, ngx_int_t rc);
+
+#endif

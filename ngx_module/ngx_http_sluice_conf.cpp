@@ -1,0 +1,615 @@
+/*
+ * Directives: what they mean, their defaults (in the init and merge functions, nowhere else), and
+ * every mistake that can be seen before the first request.
+ */
+
+#include "ngx_http_sluice_conf.hpp"
+
+#include "common/redis_url.hpp"
+#include "ngx_http_sluice_handler.hpp"
+#include "ngx_http_sluice_health.hpp"
+#include "ngx_http_sluice_zone.hpp"
+
+
+#define NGX_HTTP_SLUICE_PASSWORD_MAX 512
+
+
+static char *ngx_http_sluice_ingest(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_sluice_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_sluice_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_sluice_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_sluice_stream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_sluice_max_inflight(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_sluice_check_positive(ngx_conf_t *cf, void *post, void *data);
+static char *ngx_http_sluice_check_body_size(ngx_conf_t *cf);
+static ngx_int_t ngx_http_sluice_resolve(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
+    const sluice::RedisUrl &url);
+static ngx_int_t ngx_http_sluice_read_password(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
+    ngx_str_t *file);
+static ngx_int_t ngx_http_sluice_add_zone(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
+    ngx_str_t *name, size_t size);
+
+
+static ngx_conf_enum_t  ngx_http_sluice_durability_levels[] = {
+    { ngx_string("memory"), NGX_HTTP_SLUICE_MEMORY },
+    { ngx_string("everysec"), NGX_HTTP_SLUICE_EVERYSEC },
+    { ngx_string("fsync"), NGX_HTTP_SLUICE_FSYNC },
+    { ngx_null_string, 0 }
+};
+
+static ngx_conf_enum_t  ngx_http_sluice_unknown_fields[] = {
+    { ngx_string("ignore"), 0 },
+    { ngx_string("refuse"), 1 },
+    { ngx_null_string, 0 }
+};
+
+static ngx_conf_num_bounds_t  ngx_http_sluice_records_bounds = {
+    ngx_conf_check_num_bounds, 1, 100000
+};
+
+static ngx_conf_post_t  ngx_http_sluice_positive = { ngx_http_sluice_check_positive };
+
+
+ngx_command_t  ngx_http_sluice_commands[] = {
+
+    { ngx_string("sluice"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_sluice_ingest,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_health"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_sluice_health,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_sluice_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_sluice_redis,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_stream"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_sluice_stream,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_durability"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_sluice_main_conf_t, durability),
+      &ngx_http_sluice_durability_levels },
+
+    { ngx_string("sluice_timeout"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_sluice_main_conf_t, timeout),
+      &ngx_http_sluice_positive },
+
+    { ngx_string("sluice_max_inflight"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_http_sluice_max_inflight,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_max_records"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, records_max),
+      &ngx_http_sluice_records_bounds },
+
+    { ngx_string("sluice_max_record_size"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, record_bytes_max),
+      &ngx_http_sluice_positive },
+
+    { ngx_string("sluice_unknown_fields"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, unknown_fields),
+      &ngx_http_sluice_unknown_fields },
+
+      ngx_null_command
+};
+
+
+void *
+ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    smcf = static_cast<ngx_http_sluice_main_conf_t *>(
+        ngx_pcalloc(cf->pool, sizeof(ngx_http_sluice_main_conf_t)));
+    if (smcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc():
+     *
+     *     smcf->shm_zone = NULL;
+     *     smcf->redis_* = { 0 };
+     *     smcf->stream = { 0, NULL };
+     *     smcf->used = 0;
+     */
+
+    smcf->durability = NGX_CONF_UNSET_UINT;
+    smcf->timeout = NGX_CONF_UNSET_MSEC;
+    smcf->inflight_requests = NGX_CONF_UNSET_UINT;
+    smcf->inflight_bytes = NGX_CONF_UNSET_SIZE;
+
+    return smcf;
+}
+
+
+char *
+ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_str_t                     zone_name = ngx_string("sluice");
+    ngx_http_sluice_main_conf_t  *smcf = static_cast<ngx_http_sluice_main_conf_t *>(conf);
+
+    if (!smcf->used) {
+        return NGX_CONF_OK;
+    }
+
+    if (smcf->redis_url.data == NULL) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"sluice_redis\" is missing in http{}: name the Redis to write to, as in "
+                      "\"sluice_redis unix:///run/redis/redis.sock;\"");
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    if (smcf->stream.data == NULL) {
+        smcf->stream = ngx_http_sluice_str(sluice::kDefaultStream);
+    }
+
+    ngx_conf_init_uint_value(smcf->durability, NGX_HTTP_SLUICE_FSYNC);
+    ngx_conf_init_msec_value(smcf->timeout, 5000);
+    ngx_conf_init_uint_value(smcf->inflight_requests, 16384);
+    ngx_conf_init_size_value(smcf->inflight_bytes, 64 * 1024 * 1024);
+
+    if (smcf->shm_zone == NULL
+        && ngx_http_sluice_add_zone(cf, smcf, &zone_name, 256 * 1024) != NGX_OK)
+    {
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+void *
+ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_sluice_loc_conf_t  *slcf;
+
+    slcf = static_cast<ngx_http_sluice_loc_conf_t *>(
+        ngx_pcalloc(cf->pool, sizeof(ngx_http_sluice_loc_conf_t)));
+    if (slcf == NULL) {
+        return NULL;
+    }
+
+    /*
+     * set by ngx_pcalloc(), and like every content handler not inherited:
+     *
+     *     slcf->ingest = NGX_HTTP_SLUICE_OFF;
+     *     slcf->health = NGX_HTTP_SLUICE_HEALTH_OFF;
+     */
+
+    slcf->records_max = NGX_CONF_UNSET_UINT;
+    slcf->record_bytes_max = NGX_CONF_UNSET_SIZE;
+    slcf->unknown_fields = NGX_CONF_UNSET_UINT;
+
+    return slcf;
+}
+
+
+char *
+ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_sluice_loc_conf_t  *prev = static_cast<ngx_http_sluice_loc_conf_t *>(parent);
+    ngx_http_sluice_loc_conf_t  *conf = static_cast<ngx_http_sluice_loc_conf_t *>(child);
+
+    ngx_conf_merge_uint_value(conf->records_max, prev->records_max, sluice::kRecordsPerRequest);
+    ngx_conf_merge_size_value(conf->record_bytes_max, prev->record_bytes_max,
+                              sluice::kRecordBytes);
+    ngx_conf_merge_uint_value(conf->unknown_fields, prev->unknown_fields, 0);
+
+    if (conf->ingest != NGX_HTTP_SLUICE_OFF) {
+        return ngx_http_sluice_check_body_size(cf);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Bodies are parsed in memory; one that nginx had put into a file could only be refused. */
+
+static char *
+ngx_http_sluice_check_body_size(ngx_conf_t *cf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = static_cast<ngx_http_core_loc_conf_t *>(
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+
+    if (clcf->client_max_body_size == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"client_max_body_size 0\" leaves bodies without a bound in location "
+                      "\"%V\" with \"sluice\": set a size", &clcf->name);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    if (static_cast<off_t>(clcf->client_body_buffer_size) < clcf->client_max_body_size) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"client_body_buffer_size\" (%uz) is smaller than "
+                      "\"client_max_body_size\" (%O) in location \"%V\" with \"sluice\", "
+                      "which takes bodies in memory only: set both to the same size",
+                      clcf->client_body_buffer_size, clcf->client_max_body_size, &clcf->name);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    if (clcf->client_body_in_file_only) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"client_body_in_file_only\" cannot be used in location \"%V\" with "
+                      "\"sluice\", which takes bodies in memory only", &clcf->name);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static void
+ngx_http_sluice_set_handler(ngx_conf_t *cf, ngx_http_handler_pt handler)
+{
+    ngx_http_core_loc_conf_t     *clcf;
+    ngx_http_sluice_main_conf_t  *smcf;
+
+    clcf = static_cast<ngx_http_core_loc_conf_t *>(
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+    smcf = static_cast<ngx_http_sluice_main_conf_t *>(
+        ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module));
+
+    clcf->handler = handler;
+    smcf->used = 1;
+}
+
+
+static char *
+ngx_http_sluice_ingest(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                   *value = static_cast<ngx_str_t *>(cf->args->elts);
+    ngx_http_sluice_loc_conf_t  *slcf = static_cast<ngx_http_sluice_loc_conf_t *>(conf);
+
+    if (slcf->ingest != NGX_HTTP_SLUICE_OFF) {
+        return const_cast<char *>("is duplicate");
+    }
+
+    if (ngx_strcmp(value[1].data, "log") == 0) {
+        slcf->ingest = NGX_HTTP_SLUICE_LOG;
+
+    } else if (ngx_strcmp(value[1].data, "batch") == 0) {
+        slcf->ingest = NGX_HTTP_SLUICE_BATCH;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" of \"%V\": it must be \"log\" or \"batch\"",
+                           &value[1], &cmd->name);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    ngx_http_sluice_set_handler(cf, ngx_http_sluice_handler);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sluice_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                   *value = static_cast<ngx_str_t *>(cf->args->elts);
+    ngx_http_sluice_loc_conf_t  *slcf = static_cast<ngx_http_sluice_loc_conf_t *>(conf);
+
+    if (slcf->health != NGX_HTTP_SLUICE_HEALTH_OFF) {
+        return const_cast<char *>("is duplicate");
+    }
+
+    if (cf->args->nelts == 1) {
+        slcf->health = NGX_HTTP_SLUICE_HEALTH_ALL;
+
+    } else if (ngx_strcmp(value[1].data, "live") == 0) {
+        slcf->health = NGX_HTTP_SLUICE_HEALTH_LIVE;
+
+    } else if (ngx_strcmp(value[1].data, "ready") == 0) {
+        slcf->health = NGX_HTTP_SLUICE_HEALTH_READY;
+
+    } else {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid value \"%V\" of \"%V\": it must be \"live\" or \"ready\", "
+                           "or left out", &value[1], &cmd->name);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    ngx_http_sluice_set_handler(cf, ngx_http_sluice_health_handler);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sluice_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char                       *colon;
+    ssize_t                       size;
+    ngx_str_t                    *value, name, text;
+    ngx_http_sluice_main_conf_t  *smcf = static_cast<ngx_http_sluice_main_conf_t *>(conf);
+
+    if (smcf->shm_zone != NULL) {
+        return const_cast<char *>("is duplicate");
+    }
+
+    value = static_cast<ngx_str_t *>(cf->args->elts);
+    colon = ngx_strlchr(value[1].data, value[1].data + value[1].len, ':');
+    if (colon == NULL || colon == value[1].data) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid zone \"%V\": it must be NAME:SIZE, as in \"sluice:256k\"",
+                           &value[1]);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    name.data = value[1].data;
+    name.len = colon - name.data;
+    text.data = colon + 1;
+    text.len = value[1].data + value[1].len - text.data;
+
+    size = ngx_parse_size(&text);
+    if (size == NGX_ERROR || size < static_cast<ssize_t>(8 * ngx_pagesize)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid size of zone \"%V\": it must be at least %ui bytes",
+                           &value[1], 8 * ngx_pagesize);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    return ngx_http_sluice_add_zone(cf, smcf, &name, size) == NGX_OK
+           ? NGX_CONF_OK : static_cast<char *>(NGX_CONF_ERROR);
+}
+
+
+static ngx_int_t
+ngx_http_sluice_add_zone(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf, ngx_str_t *name,
+    size_t size)
+{
+    smcf->shm_zone = ngx_shared_memory_add(cf, name, size, &ngx_http_sluice_module);
+    if (smcf->shm_zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    smcf->shm_zone->init = ngx_http_sluice_zone_init;
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_sluice_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                    *value, file;
+    const char                   *error;
+    sluice::RedisUrl              url;
+    ngx_http_sluice_main_conf_t  *smcf = static_cast<ngx_http_sluice_main_conf_t *>(conf);
+
+    if (smcf->redis_url.data != NULL) {
+        return const_cast<char *>("is duplicate");
+    }
+
+    value = static_cast<ngx_str_t *>(cf->args->elts);
+    smcf->redis_url = value[1];
+
+    if (!sluice::parse_redis_url(ngx_http_sluice_view(value[1]), &url, &error)) {
+        /* the URL may hold a password: it is not repeated */
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid URL of \"%V\": %s", &cmd->name, error);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    smcf->redis_user = ngx_http_sluice_str(url.user);
+    smcf->redis_password = ngx_http_sluice_str(url.password);
+    smcf->redis_db = url.db;
+
+    if (cf->args->nelts == 3) {
+        if (ngx_strncmp(value[2].data, "password_file=", 14) != 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" of \"%V\": only password_file=PATH may "
+                               "follow the URL", &value[2], &cmd->name);
+            return static_cast<char *>(NGX_CONF_ERROR);
+        }
+
+        file.data = value[2].data + 14;
+        file.len = value[2].len - 14;
+
+        if (ngx_http_sluice_read_password(cf, smcf, &file) != NGX_OK) {
+            return static_cast<char *>(NGX_CONF_ERROR);
+        }
+    }
+
+    return ngx_http_sluice_resolve(cf, smcf, url) == NGX_OK
+           ? NGX_CONF_OK : static_cast<char *>(NGX_CONF_ERROR);
+}
+
+
+/* Here and now, when it may block; a worker must not. */
+
+static ngx_int_t
+ngx_http_sluice_resolve(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
+    const sluice::RedisUrl &url)
+{
+    ngx_url_t  u;
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    if (url.is_unix) {
+        u.url.len = sizeof("unix:") - 1 + url.path.size();
+        u.url.data = static_cast<u_char *>(ngx_pnalloc(cf->pool, u.url.len + 1));
+        if (u.url.data == NULL) {
+            return NGX_ERROR;
+        }
+        *ngx_cpymem(ngx_cpymem(u.url.data, "unix:", 5), url.path.data(), url.path.size()) = '\0';
+
+    } else {
+        u.url = ngx_http_sluice_str(url.host);
+        u.default_port = url.port;
+    }
+
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK || u.naddrs == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s in the URL of \"sluice_redis\"",
+                           u.err ? u.err : "no address");
+        return NGX_ERROR;
+    }
+
+    smcf->redis_addr = u.addrs[0];
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_read_password(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf, ngx_str_t *file)
+{
+    u_char   *buf;
+    ssize_t   n;
+    ngx_fd_t  fd;
+
+    if (ngx_conf_full_name(cf->cycle, file, 1) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    fd = ngx_open_file(file->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
+    if (fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno, "cannot open password_file \"%V\"", file);
+        return NGX_ERROR;
+    }
+
+    buf = static_cast<u_char *>(ngx_pnalloc(cf->pool, NGX_HTTP_SLUICE_PASSWORD_MAX));
+    n = buf == NULL ? -1 : ngx_read_fd(fd, buf, NGX_HTTP_SLUICE_PASSWORD_MAX);
+    ngx_close_file(fd);
+
+    /* the password is the first line */
+    for (ssize_t i = 0; i < n; i++) {
+        if (buf[i] == '\n' || buf[i] == '\r') {
+            n = i;
+        }
+    }
+
+    if (n <= 0 || n == NGX_HTTP_SLUICE_PASSWORD_MAX) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "password_file \"%V\" must hold a password of 1 to %d bytes", file,
+                           NGX_HTTP_SLUICE_PASSWORD_MAX - 1);
+        return NGX_ERROR;
+    }
+
+    smcf->redis_password.data = buf;
+    smcf->redis_password.len = n;
+
+    return NGX_OK;
+}
+
+
+static char *
+ngx_http_sluice_stream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                    *value = static_cast<ngx_str_t *>(cf->args->elts);
+    ngx_http_sluice_main_conf_t  *smcf = static_cast<ngx_http_sluice_main_conf_t *>(conf);
+
+    if (smcf->stream.data != NULL) {
+        return const_cast<char *>("is duplicate");
+    }
+
+    if (value[1].len == 0 || value[1].len > sluice::kStreamNameBytesMax) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "the name in \"%V\" must have 1 to %uz bytes", &cmd->name,
+                           sluice::kStreamNameBytesMax);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    smcf->stream = value[1];
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sluice_max_inflight(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ssize_t                       size;
+    ngx_int_t                     n;
+    ngx_str_t                    *value, text;
+    ngx_http_sluice_main_conf_t  *smcf = static_cast<ngx_http_sluice_main_conf_t *>(conf);
+
+    value = static_cast<ngx_str_t *>(cf->args->elts);
+
+    for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_strncmp(value[i].data, "requests=", 9) == 0
+            && smcf->inflight_requests == NGX_CONF_UNSET_UINT)
+        {
+            n = ngx_atoi(value[i].data + 9, value[i].len - 9);
+            if (n > 0) {
+                smcf->inflight_requests = n;
+                continue;
+            }
+
+        } else if (ngx_strncmp(value[i].data, "bytes=", 6) == 0
+                   && smcf->inflight_bytes == NGX_CONF_UNSET_SIZE)
+        {
+            text.data = value[i].data + 6;
+            text.len = value[i].len - 6;
+            size = ngx_parse_size(&text);
+            if (size > 0) {
+                smcf->inflight_bytes = size;
+                continue;
+            }
+        }
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid parameter \"%V\" of \"%V\": it takes requests=NUMBER and "
+                           "bytes=SIZE, each once and above 0", &value[i], &cmd->name);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* For sizes and times alike: both are unsigned words. */
+
+static char *
+ngx_http_sluice_check_positive(ngx_conf_t *cf, void *post, void *data)
+{
+    static_assert(sizeof(size_t) == sizeof(ngx_msec_t), "one check serves both");
+
+    if (*static_cast<size_t *>(data) == 0) {
+        return const_cast<char *>("must be above 0");
+    }
+
+    return NGX_CONF_OK;
+}

@@ -1,0 +1,13 @@
+#ifndef NGX_HTTP_SLUICE_CONF_HPP
+#define NGX_HTTP_SLUICE_CONF_HPP
+
+#include "ngx_http_sluice.hpp"
+
+extern ngx_command_t ngx_http_sluice_commands[];
+
+void *ngx_http_sluice_create_main_conf(ngx_conf_t *cf);
+char *ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf);
+void *ngx_http_sluice_create_loc_conf(ngx_conf_t *cf);
+char *ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+
+#endif

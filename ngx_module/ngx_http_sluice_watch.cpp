@@ -1,0 +1,317 @@
+#include "ngx_http_sluice_watch.hpp"
+
+#include "ngx_http_sluice_zone.hpp"
+
+
+#define NGX_HTTP_SLUICE_WATCH_INTERVAL  1000
+
+/* A watcher that has not renewed its lease for so long is dead. */
+#define NGX_HTTP_SLUICE_WATCH_LEASE     2500
+
+/* A question that is open for so long says that the connection is dead. */
+#define NGX_HTTP_SLUICE_WATCH_PATIENCE  5000
+
+
+/* The commands of a probe, in the order of their replies. */
+enum ngx_http_sluice_probe_e : ngx_uint_t {
+    NGX_HTTP_SLUICE_PROBE_APPEND = 0,
+    NGX_HTTP_SLUICE_PROBE_POLICY,
+    NGX_HTTP_SLUICE_PROBE_PERSISTENCE,
+    NGX_HTTP_SLUICE_PROBE_ROLE,
+    NGX_HTTP_SLUICE_PROBE_LOADER,
+    NGX_HTTP_SLUICE_PROBES
+};
+
+
+struct ngx_http_sluice_watch_s {
+    ngx_http_sluice_command_t  probe;
+    ngx_uint_t                 asked;       /* the replies are not all there */
+    ngx_msec_t                 asked_at;
+    ngx_event_t                timer;
+
+    /* what the replies said so far */
+    ngx_uint_t                 appendonly;
+    ngx_uint_t                 appendfsync; /* a level of durability */
+    ngx_uint_t                 noeviction;
+    ngx_uint_t                 aof_written;
+    ngx_uint_t                 master;
+    ngx_uint_t                 postgres;
+    ngx_uint_t                 refused;     /* Redis would not tell something */
+};
+
+
+static void ngx_http_sluice_watch_reply(ngx_http_sluice_command_t *command, ngx_uint_t outcome,
+    const sluice::Reply *reply);
+static void ngx_http_sluice_watch_read(ngx_http_sluice_watch_t *watch, ngx_uint_t n,
+    const sluice::Reply &reply);
+static void ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch);
+static std::string_view ngx_http_sluice_watch_config(const sluice::Reply &reply,
+    std::string_view name);
+static void ngx_http_sluice_watch_timer_handler(ngx_event_t *ev);
+static ngx_uint_t ngx_http_sluice_watch_elected(ngx_http_sluice_zone_t *zone);
+
+
+ngx_http_sluice_watch_t *
+ngx_http_sluice_watch_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *conf)
+{
+    size_t                    size;
+    u_char                   *p;
+    ngx_http_sluice_watch_t  *watch;
+
+    static const char  fixed[] =
+        "*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$7\r\nappend*\r\n"
+        "*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$16\r\nmaxmemory-policy\r\n"
+        "*2\r\n$4\r\nINFO\r\n$11\r\npersistence\r\n"
+        "*1\r\n$4\r\nROLE\r\n";
+
+    watch = static_cast<ngx_http_sluice_watch_t *>(
+        ngx_pcalloc(cycle->pool, sizeof(ngx_http_sluice_watch_t)));
+    size = sizeof(fixed) + conf->stream.len + 128;
+    p = static_cast<u_char *>(ngx_pnalloc(cycle->pool, size));
+    if (watch == NULL || p == NULL) {
+        return NULL;
+    }
+
+    watch->probe.start = reinterpret_cast<char *>(p);
+    p = ngx_cpymem(p, fixed, sizeof(fixed) - 1);
+    p = ngx_sprintf(p, "*3\r\n$5\r\nHMGET\r\n$%uz\r\n%V:loader\r\n$8\r\npostgres\r\n",
+                    conf->stream.len + sizeof(":loader") - 1, &conf->stream);
+    watch->probe.last = reinterpret_cast<char *>(p);
+    watch->probe.handler = ngx_http_sluice_watch_reply;
+
+    /* cancelable: it must not keep a worker that is to leave */
+    watch->timer.handler = ngx_http_sluice_watch_timer_handler;
+    watch->timer.data = watch;
+    watch->timer.log = cycle->log;
+    watch->timer.cancelable = 1;
+    ngx_add_timer(&watch->timer, NGX_HTTP_SLUICE_WATCH_INTERVAL);
+
+    return watch;
+}
+
+
+void
+ngx_http_sluice_watch_destroy(ngx_http_sluice_watch_t *watch)
+{
+    if (watch->timer.timer_set) {
+        ngx_del_timer(&watch->timer);
+    }
+}
+
+
+ngx_http_sluice_command_t *
+ngx_http_sluice_watch_probe(ngx_http_sluice_watch_t *watch)
+{
+    if (watch->asked) {
+        return NULL;
+    }
+
+    watch->asked = 1;
+    watch->asked_at = ngx_current_msec;
+    watch->probe.replies = NGX_HTTP_SLUICE_PROBES;
+
+    watch->appendonly = 0;
+    watch->appendfsync = NGX_HTTP_SLUICE_MEMORY;
+    watch->noeviction = 0;
+    watch->aof_written = 0;
+    watch->master = 0;
+    watch->postgres = NGX_HTTP_SLUICE_POSTGRES_UNKNOWN;
+    watch->refused = 0;
+
+    return &watch->probe;
+}
+
+
+static void
+ngx_http_sluice_watch_reply(ngx_http_sluice_command_t *command, ngx_uint_t outcome,
+    const sluice::Reply *reply)
+{
+    ngx_str_t                 text;
+    ngx_http_sluice_watch_t  *watch = ngx_queue_data(command, ngx_http_sluice_watch_t, probe);
+
+    if (outcome != NGX_HTTP_SLUICE_REPLIED) {
+        watch->asked = 0;
+        return;
+    }
+
+    if (reply->type == sluice::ReplyType::kError) {
+        text = ngx_http_sluice_str(reply->text);
+        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                      "Redis does not tell how durable it is: %V", &text);
+        watch->refused = 1;
+
+    } else {
+        ngx_http_sluice_watch_read(watch, NGX_HTTP_SLUICE_PROBES - command->replies - 1, *reply);
+    }
+
+    if (command->replies == 0) {
+        watch->asked = 0;
+        ngx_http_sluice_watch_judge(watch);
+    }
+}
+
+
+static void
+ngx_http_sluice_watch_read(ngx_http_sluice_watch_t *watch, ngx_uint_t n,
+    const sluice::Reply &reply)
+{
+    sluice::Reply     element;
+    std::string_view  value, elements = reply.text;
+
+    switch (n) {
+
+    case NGX_HTTP_SLUICE_PROBE_APPEND:
+        watch->appendonly = ngx_http_sluice_watch_config(reply, "appendonly") == "yes";
+        value = ngx_http_sluice_watch_config(reply, "appendfsync");
+        watch->appendfsync = value == "always"     ? NGX_HTTP_SLUICE_FSYNC
+                             : value == "everysec" ? NGX_HTTP_SLUICE_EVERYSEC
+                                                   : NGX_HTTP_SLUICE_MEMORY;
+        break;
+
+    case NGX_HTTP_SLUICE_PROBE_POLICY:
+        watch->noeviction =
+            ngx_http_sluice_watch_config(reply, "maxmemory-policy") == "noeviction";
+        break;
+
+    case NGX_HTTP_SLUICE_PROBE_PERSISTENCE:
+        watch->aof_written =
+            reply.text.find("aof_last_write_status:ok") != std::string_view::npos;
+        break;
+
+    case NGX_HTTP_SLUICE_PROBE_ROLE:
+        watch->master = reply.type == sluice::ReplyType::kArray
+                        && sluice::take_element(&elements, &element)
+                        && element.text == "master";
+        break;
+
+    case NGX_HTTP_SLUICE_PROBE_LOADER:
+        if (reply.type == sluice::ReplyType::kArray
+            && sluice::take_element(&elements, &element)
+            && element.type == sluice::ReplyType::kBulk)
+        {
+            watch->postgres = element.text == "up" ? NGX_HTTP_SLUICE_POSTGRES_UP
+                                                   : NGX_HTTP_SLUICE_POSTGRES_DOWN;
+        }
+        break;
+    }
+}
+
+
+/* CONFIG GET answers with names and values by turns. */
+
+static std::string_view
+ngx_http_sluice_watch_config(const sluice::Reply &reply, std::string_view name)
+{
+    sluice::Reply     key, value;
+    std::string_view  elements = reply.text;
+
+    if (reply.type != sluice::ReplyType::kArray) {
+        return std::string_view();
+    }
+
+    while (sluice::take_element(&elements, &key) && sluice::take_element(&elements, &value)) {
+        if (key.text == name) {
+            return value.text;
+        }
+    }
+
+    return std::string_view();
+}
+
+
+static void
+ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch)
+{
+    ngx_uint_t                    level, before;
+    const char                   *why;
+    ngx_http_sluice_zone_t       *zone = ngx_http_sluice_worker.zone;
+    ngx_http_sluice_main_conf_t  *conf = ngx_http_sluice_worker.conf;
+
+    level = NGX_HTTP_SLUICE_UNSAFE;
+
+    if (watch->refused) {
+        why = "it does not tell (may this user run CONFIG GET, INFO and ROLE?)";
+    } else if (!watch->master) {
+        why = "it is not a master";
+    } else if (!watch->noeviction) {
+        why = "its maxmemory-policy may evict the stream: set noeviction";
+    } else if (!watch->appendonly) {
+        level = NGX_HTTP_SLUICE_MEMORY;
+        why = "appendonly is off";
+    } else if (!watch->aof_written) {
+        level = NGX_HTTP_SLUICE_MEMORY;
+        why = "its last write to the AOF failed";
+    } else {
+        level = watch->appendfsync;
+        why = "appendfsync is lower";
+    }
+
+    before = ngx_http_sluice_durability(zone);
+
+    zone->durability = level;
+    zone->postgres = watch->postgres;
+    zone->checked = ngx_current_msec ? ngx_current_msec : 1;
+
+    if (level < conf->durability && (before >= conf->durability || before == 0)
+        && before != level)
+    {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
+                      "Redis is less durable than \"sluice_durability %V\", POSTs are refused: %s",
+                      &ngx_http_sluice_durability_names[conf->durability], why);
+
+    } else if (level >= conf->durability && before < conf->durability && before != 0) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "Redis is durable again");
+    }
+}
+
+
+static void
+ngx_http_sluice_watch_timer_handler(ngx_event_t *ev)
+{
+    ngx_http_sluice_watch_t  *watch = static_cast<ngx_http_sluice_watch_t *>(ev->data);
+    ngx_http_sluice_redis_t  *redis = ngx_http_sluice_worker.redis;
+
+    if (ngx_exiting || ngx_quit || ngx_terminate) {
+        return;
+    }
+
+    ngx_add_timer(ev, NGX_HTTP_SLUICE_WATCH_INTERVAL);
+
+    if (watch->asked) {
+        if (ngx_current_msec - watch->asked_at > NGX_HTTP_SLUICE_WATCH_PATIENCE) {
+            ngx_http_sluice_redis_fail(redis, "a reply is overdue");
+        }
+        return;
+    }
+
+    if (ngx_http_sluice_redis_ready(redis)
+        && ngx_http_sluice_watch_elected(ngx_http_sluice_worker.zone))
+    {
+        ngx_http_sluice_redis_send(redis, ngx_http_sluice_watch_probe(watch));
+    }
+}
+
+
+/* A lease rather than a lock: a watcher that was killed is followed by the next to look. */
+
+static ngx_uint_t
+ngx_http_sluice_watch_elected(ngx_http_sluice_zone_t *zone)
+{
+    const ngx_atomic_uint_t  pid = ngx_pid;
+    const ngx_atomic_uint_t  watcher = zone->watcher;
+
+    if (watcher != pid) {
+        if (watcher != 0
+            && static_cast<ngx_msec_int_t>(ngx_current_msec - zone->watcher_until) < 0)
+        {
+            return 0;
+        }
+        if (!ngx_atomic_cmp_set(&zone->watcher, watcher, pid)) {
+            return 0;
+        }
+    }
+
+    zone->watcher_until = ngx_current_msec + NGX_HTTP_SLUICE_WATCH_LEASE;
+
+    return 1;
+}

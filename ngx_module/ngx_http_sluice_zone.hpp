@@ -1,0 +1,42 @@
+/*
+ * The zone: what the workers know together. Its parts are single words, written and read without
+ * a lock, so that a worker killed at any moment leaves nothing half done.
+ */
+
+#ifndef NGX_HTTP_SLUICE_ZONE_HPP
+#define NGX_HTTP_SLUICE_ZONE_HPP
+
+#include "ngx_http_sluice.hpp"
+
+enum ngx_http_sluice_postgres_e : ngx_uint_t {
+    NGX_HTTP_SLUICE_POSTGRES_UNKNOWN = 0, /* no loader has told for a while */
+    NGX_HTTP_SLUICE_POSTGRES_DOWN,
+    NGX_HTTP_SLUICE_POSTGRES_UP
+};
+
+/* Times are ngx_current_msec: monotonic, and the same clock in every worker. */
+struct ngx_http_sluice_zone_s {
+    ngx_atomic_t layout;         /* NGX_HTTP_SLUICE_ZONE_LAYOUT */
+
+    ngx_atomic_t watcher;        /* pid of the worker that checks Redis */
+    ngx_atomic_t watcher_until;  /* when its lease ends */
+
+    ngx_atomic_t checked;        /* when Redis last told its state; 0 = never */
+    ngx_atomic_t durability;
+    ngx_atomic_t postgres;
+};
+
+#define NGX_HTTP_SLUICE_ZONE_LAYOUT 1
+
+/* A state older than this is no state. */
+#define NGX_HTTP_SLUICE_STALE 5000
+
+ngx_int_t ngx_http_sluice_zone_init(ngx_shm_zone_t *shm_zone, void *data);
+
+/* The level of durability that Redis now gives, UNSAFE if it has not been heard of for long. */
+ngx_uint_t ngx_http_sluice_durability(const ngx_http_sluice_zone_t *zone);
+ngx_uint_t ngx_http_sluice_postgres(const ngx_http_sluice_zone_t *zone);
+
+extern const ngx_str_t ngx_http_sluice_durability_names[];
+
+#endif
