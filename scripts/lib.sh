@@ -1,6 +1,8 @@
 # Words the scripts share: how they speak, how they become root, how they install packages.
 # Sourced, never run.
 
+# An ordinary user's PATH lacks the folders of servers.
+PATH="$PATH:/usr/sbin:/sbin"
 readonly root_dir="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 
 say() { printf '%s\n' "$*"; }
