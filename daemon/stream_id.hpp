@@ -33,8 +33,9 @@ struct StreamId {
 inline constexpr StreamId kStreamIdMax = {UINT64_MAX, UINT64_MAX};
 
 inline std::string to_string(const StreamId& id) {
-    char text[48];
-    char* end = std::to_chars(text, text + sizeof text, id.ms).ptr;
+    constexpr size_t kDigitsMax = 20;
+    char text[2 * kDigitsMax + 1];
+    char* end = std::to_chars(text, text + kDigitsMax, id.ms).ptr;
     *end++ = '-';
     end = std::to_chars(end, text + sizeof text, id.seq).ptr;
     return {text, end};

@@ -35,6 +35,7 @@ class Exchange {
 
   private:
     friend class HttpServer;
+    friend struct HttpCallbacks;
     std::string target_;
     MHD_Connection* connection_ = nullptr;
     bool handled_ = false;
