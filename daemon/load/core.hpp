@@ -113,6 +113,7 @@ class LoaderCore {
     int64_t claim_at_us_ = 0;
     int64_t read_at_us_ = 0;
     int64_t publish_at_us_ = 0;
+    bool published_up_ = false;
     int64_t trim_at_us_ = 0;
     uint64_t entry_bytes_ = 32 * 1024;  // expected of the next entries; follows the largest
     std::vector<StreamId> acks_;
@@ -123,7 +124,8 @@ class LoaderCore {
     std::unique_ptr<Batch> storing_;
 
     bool pg_connected_ = false;
-    bool pg_up_ = false;  // the last action was answered as it should be
+    bool pg_up_ = false;     // the last action was answered as it should be
+    bool pg_known_ = false;  // one has been answered at all
     bool pg_stopped_ = false;
     PgStep store_step_ = PgStep::kInsertLedger;
     std::vector<MinuteCount> store_counts_;

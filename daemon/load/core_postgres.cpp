@@ -130,6 +130,7 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
         reply.status = PgStatus::kRefused;  // rows and the frames' counts contradict each other
     }
     pg_check_at_us_ = now.steady_us + kCheckIntervalUs;
+    pg_known_ = true;
     if (reply.status != PgStatus::kOk) {
         pg_failed(reply.status, now);
         return;

@@ -56,7 +56,8 @@ RedisAction LoaderCore::next_redis(const Now& now) {
         action.wait_us = kSecondUs;
         return action;
     }
-    if (now.steady_us >= publish_at_us_) {
+    if (pg_known_ && (now.steady_us >= publish_at_us_ || pg_up_ != published_up_)) {
+        published_up_ = pg_up_;
         action.step = RedisStep::kPublish;
         action.postgres_up = pg_up_;
         return action;
@@ -88,7 +89,7 @@ RedisAction LoaderCore::next_read(const Now& now) {
         // Blocking is for idle times: with a batch anywhere, an answer of Postgres must find this
         // lane free to acknowledge.
         if (!filling_ && !storing_) {
-            const int64_t until = std::min({publish_at_us_, trim_at_us_, claim_at_us_});
+            const int64_t until = std::min(publish_at_us_, trim_at_us_);
             const int64_t block_us = std::clamp<int64_t>(until - now.steady_us, 1000, kBlockMaxUs);
             action.block_ms = static_cast<uint32_t>(block_us / 1000);
         }
@@ -100,7 +101,10 @@ RedisAction LoaderCore::next_read(const Now& now) {
 
 RedisAction LoaderCore::wait_redis(const Now& now) const {
     RedisAction action;
-    int64_t until = std::min(publish_at_us_, trim_at_us_);
+    int64_t until = trim_at_us_;
+    if (pg_known_) {
+        until = std::min(until, publish_at_us_);
+    }
     if (has_room()) {
         until = std::min(until, read_at_us_);
     }

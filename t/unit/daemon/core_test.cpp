@@ -1,0 +1,484 @@
+// The loader's core driven by hand: each test answers its actions as Redis and Postgres would, and
+// looks at what it wants next.
+#include "daemon/load/core.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "t/unit/daemon/cmocka_cpp.hpp"
+#include "t/unit/daemon/frames.hpp"
+
+namespace sluice::test {
+namespace {
+
+constexpr int64_t kSecondUs = 1000 * 1000;
+
+class Driver {
+  public:
+    explicit Driver(LoadLimits limits = {}) : core_(with_group(std::move(limits)), 1) {}
+
+    LoaderCore& core() { return core_; }
+    void pass(int64_t us) {
+        now_.steady_us += us;
+        now_.wall_ms += us / 1000;
+    }
+
+    // Performs the lane's actions with uneventful answers until it wants this one.
+    RedisAction redis_until(RedisStep step) {
+        for (int i = 0; i < 1000; ++i) {
+            const RedisAction action = core_.next_redis(now_);
+            if (action.step == step) {
+                return action;
+            }
+            if (action.step == RedisStep::kWait) {
+                pass(std::max<int64_t>(action.wait_us, 1));
+            } else {
+                answer(action, calm_answer(action));
+            }
+        }
+        fail_msg("the Redis lane never came to step %d", static_cast<int>(step));
+        return {};
+    }
+    PgAction pg_until(PgStep step) {
+        for (int i = 0; i < 1000; ++i) {
+            const PgAction action = core_.next_pg(now_);
+            if (action.step == step) {
+                return action;
+            }
+            if (action.step == PgStep::kWait) {
+                pass(std::max<int64_t>(action.wait_us, 1));
+            } else {
+                answer(action, calm_answer(action));
+            }
+        }
+        fail_msg("the Postgres lane never came to step %d", static_cast<int>(step));
+        return {};
+    }
+
+    void answer(const RedisAction& action, RedisResult result) {
+        core_.redis_done(action, std::move(result), now_);
+    }
+    void answer(const PgAction& action, PgReply reply) {
+        core_.pg_done(action, std::move(reply), now_);
+    }
+    void refuse(const RedisAction& action, RedisStatus status) {
+        RedisResult result;
+        result.status = status;
+        answer(action, std::move(result));
+    }
+    void refuse(const PgAction& action, PgStatus status) {
+        PgReply reply;
+        reply.status = status;
+        answer(action, std::move(reply));
+    }
+
+    // Answers the next read of this kind with these frames: id 1-<n>, u = n, for each n.
+    void read(RedisStep step, const std::vector<uint32_t>& numbers, uint32_t records = 2,
+              int64_t t_ms = kNoonMs) {
+        const RedisAction action = redis_until(step);
+        auto owner = std::make_unique<OwnedRows>();
+        RedisResult result;
+        for (const uint32_t number : numbers) {
+            result.entries.push_back(make_entry(owner.get(), {1, number}, number, records, t_ms));
+        }
+        result.bytes = std::move(owner);
+        answer(action, std::move(result));
+    }
+
+    // All frames are fresh but those whose first row id is in known_.
+    PgReply calm_answer(const PgAction& action) {
+        PgReply reply;
+        switch (action.step) {
+            case PgStep::kReserveIds:
+                reply.first_id = next_block_;
+                next_block_ += kRowIdBlock;
+                break;
+            case PgStep::kInsertLedger:
+                for (const BatchFrame& frame : action.batch->frames()) {
+                    if (!all_known_) {
+                        reply.fresh_ids.push_back(frame.first_row_id);
+                    }
+                }
+                break;
+            case PgStep::kCopy:
+                reply.copied = action.batch->fresh_rows();
+                reply.counts = {{kNoonMs / 60000, Level::kInfo, reply.copied}};
+                break;
+            default:
+                break;
+        }
+        return reply;
+    }
+    void ledger_knows_all(bool known) { all_known_ = known; }
+    void commit() {
+        const PgAction action = pg_until(PgStep::kCommit);
+        answer(action, {});
+    }
+
+    Now now_{kSecondUs, kNoonMs};
+
+  private:
+    static LoadLimits with_group(LoadLimits limits) {
+        limits.trim_groups = {"log_workers"};
+        return limits;
+    }
+    static RedisResult calm_answer(const RedisAction& action) {
+        RedisResult result;
+        if (action.step == RedisStep::kInspectGroups) {
+            result.groups = {{"log_workers", {1, 100}}};
+        }
+        return result;
+    }
+
+    LoaderCore core_;
+    int64_t next_block_ = 1;
+    bool all_known_ = false;
+};
+
+std::vector<StreamId> sorted(std::vector<StreamId> ids) {
+    std::sort(ids.begin(), ids.end());
+    return ids;
+}
+
+void assert_ids(const std::vector<StreamId>& ids, const std::vector<uint64_t>& numbers) {
+    assert_int_equal(ids.size(), numbers.size());
+    const std::vector<StreamId> in_order = sorted(ids);
+    for (size_t i = 0; i < numbers.size(); ++i) {
+        assert_int_equal(in_order[i].seq, numbers[i]);
+    }
+}
+
+void stores_a_batch_and_acknowledges_it_after_the_commit(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {3, 1, 2});
+    const PgAction ledger = driver.pg_until(PgStep::kInsertLedger);
+    assert_int_equal(ledger.batch->frames().size(), 3);
+    assert_int_equal(ledger.batch->frames()[0].first_row_id, 1);
+    assert_int_equal(ledger.batch->frames()[2].first_row_id, 5);
+    const PgAction commit = driver.pg_until(PgStep::kCommit);
+    assert_int_not_equal(driver.core().next_redis(driver.now_).step, RedisStep::kAck);
+    driver.answer(commit, {});
+    const RedisAction ack = driver.redis_until(RedisStep::kAck);
+    assert_ids(ack.ids, {1, 2, 3});
+    driver.answer(ack, {});
+    assert_int_equal(driver.core().counts().rows_stored, 6);
+    const RedisAction trim = driver.redis_until(RedisStep::kTrim);
+    assert_true(trim.from == (StreamId{1, 101}));
+}
+
+void a_frame_twice_in_a_batch_is_stored_once_and_acknowledged_twice(void**) {
+    Driver driver;
+    const RedisAction action = driver.redis_until(RedisStep::kReadNew);
+    auto owner = std::make_unique<OwnedRows>();
+    RedisResult result;
+    result.entries.push_back(make_entry(owner.get(), {1, 1}, 7, 2));
+    result.entries.push_back(make_entry(owner.get(), {1, 2}, 7, 2));
+    result.bytes = std::move(owner);
+    driver.answer(action, std::move(result));
+    assert_int_equal(driver.pg_until(PgStep::kInsertLedger).batch->frames().size(), 1);
+    driver.commit();
+    assert_ids(driver.redis_until(RedisStep::kAck).ids, {1, 2});
+    assert_int_equal(driver.core().counts().rows_stored, 2);
+    assert_int_equal(driver.core().counts().frames_duplicate, 1);
+}
+
+void frames_of_the_ledger_are_not_copied_but_acknowledged(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1, 2});
+    driver.ledger_knows_all(true);
+    const PgAction ledger = driver.pg_until(PgStep::kInsertLedger);
+    driver.answer(ledger, driver.calm_answer(ledger));
+    const PgAction commit = driver.core().next_pg(driver.now_);
+    assert_int_equal(commit.step, PgStep::kCommit);
+    driver.answer(commit, {});
+    assert_ids(driver.redis_until(RedisStep::kAck).ids, {1, 2});
+    assert_int_equal(driver.core().counts().rows_stored, 0);
+}
+
+void only_fresh_frames_of_a_batch_are_copied(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1, 2, 3});
+    const PgAction ledger = driver.pg_until(PgStep::kInsertLedger);
+    PgReply reply;
+    reply.fresh_ids = {ledger.batch->frames()[1].first_row_id};
+    driver.answer(ledger, std::move(reply));
+    const PgAction copy = driver.core().next_pg(driver.now_);
+    assert_int_equal(copy.step, PgStep::kCopy);
+    assert_int_equal(copy.batch->fresh_rows(), 2);
+    assert_false(copy.batch->frames()[0].fresh);
+    assert_true(copy.batch->frames()[1].fresh);
+}
+
+void an_unknown_commit_is_done_again_with_the_same_ids(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1, 2});
+    const PgAction commit = driver.pg_until(PgStep::kCommit);
+    const int64_t first_row_id = commit.batch->frames()[0].first_row_id;
+    driver.refuse(commit, PgStatus::kLost);
+    assert_false(driver.core().postgres_up());
+    driver.ledger_knows_all(true);
+    const PgAction again = driver.pg_until(PgStep::kInsertLedger);
+    assert_int_equal(again.batch->frames()[0].first_row_id, first_row_id);
+    driver.commit();
+    assert_ids(driver.redis_until(RedisStep::kAck).ids, {1, 2});
+}
+
+void a_failed_copy_begins_the_transaction_again(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kRetry);
+    const PgAction wait = driver.core().next_pg(driver.now_);
+    assert_int_equal(wait.step, PgStep::kWait);
+    assert_true(wait.wait_us > 0);
+    driver.pass(wait.wait_us);
+    assert_int_equal(driver.core().next_pg(driver.now_).step, PgStep::kInsertLedger);
+}
+
+void a_refused_batch_is_kept_and_tried_seldom(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    for (int i = 0; i < 20; ++i) {
+        driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kRefused);
+    }
+    const PgAction wait = driver.core().next_pg(driver.now_);
+    assert_true(wait.wait_us >= 30 * kSecondUs);
+    assert_int_equal(driver.core().counts().batches_refused, 20);
+    assert_int_equal(driver.core().counts().entries_acked, 0);
+}
+
+void rows_that_copy_counts_differently_are_not_committed(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1, 2});
+    const PgAction copy = driver.pg_until(PgStep::kCopy);
+    PgReply reply;
+    reply.copied = 3;
+    driver.answer(copy, std::move(reply));
+    assert_int_equal(driver.core().next_pg(driver.now_).step, PgStep::kWait);
+    assert_int_equal(driver.core().counts().batches_refused, 1);
+}
+
+void after_a_crash_own_entries_come_first(void**) {
+    Driver driver;
+    const RedisAction own = driver.redis_until(RedisStep::kReadOwn);
+    assert_true(own.from == StreamId{});
+    driver.read(RedisStep::kReadOwn, {4, 5});
+    const RedisAction more = driver.redis_until(RedisStep::kReadOwn);
+    assert_true(more.from == (StreamId{1, 5}));
+    driver.answer(more, {});
+    driver.ledger_knows_all(true);
+    driver.commit();
+    assert_ids(driver.redis_until(RedisStep::kAck).ids, {4, 5});
+    assert_int_equal(driver.core().counts().frames_duplicate, 2);
+}
+
+void a_missing_partition_is_made_again(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1}, 2, kNoonMs - 86400000);
+    const PgAction make = driver.pg_until(PgStep::kMakePartitions);
+    driver.answer(make, {});
+    driver.refuse(driver.pg_until(PgStep::kInsertLedger), PgStatus::kNoPartition);
+    const PgAction again = driver.pg_until(PgStep::kMakePartitions);
+    assert_int_equal(again.log_days.size(), 1);
+    assert_int_equal(again.log_days[0], kNoonMs / 86400000 - 1);
+    assert_int_equal(again.ledger_hours[0], kNoonMs / 3600000 - 24);
+    driver.answer(again, {});
+    driver.commit();
+    assert_ids(driver.redis_until(RedisStep::kAck).ids, {1});
+}
+
+void partitions_are_made_ahead(void**) {
+    Driver driver;
+    const PgAction make = driver.pg_until(PgStep::kMakePartitions);
+    assert_int_equal(make.log_days.size(), 2);
+    assert_int_equal(make.log_days[1], kNoonMs / 86400000 + 1);
+    assert_int_equal(make.ledger_hours.size(), 3);
+}
+
+void row_ids_of_a_frame_never_span_blocks(void**) {
+    LoadLimits limits;
+    limits.batch_rows = 10000000;
+    limits.batch_bytes = 1024 * 1024 * 1024;
+    Driver driver(limits);
+    driver.read(RedisStep::kReadNew, {1, 2, 3}, 400000);
+    const PgAction ledger = driver.pg_until(PgStep::kInsertLedger);
+    assert_int_equal(ledger.batch->frames()[0].first_row_id, 1);
+    assert_int_equal(ledger.batch->frames()[1].first_row_id, 400001);
+    assert_int_equal(ledger.batch->frames()[2].first_row_id, kRowIdBlock + 1);
+    driver.commit();
+    driver.read(RedisStep::kReadNew, {4}, 2);
+    assert_int_equal(driver.pg_until(PgStep::kInsertLedger).batch->frames()[0].first_row_id,
+                     kRowIdBlock + 400001);
+}
+
+void a_lost_group_is_made_and_nothing_old_is_acknowledged(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1, 2});
+    const PgAction commit = driver.pg_until(PgStep::kCommit);
+    driver.refuse(driver.redis_until(RedisStep::kReadNew), RedisStatus::kNoGroup);
+    assert_int_equal(driver.core().next_redis(driver.now_).step, RedisStep::kEnsureGroup);
+    driver.answer(commit, {});
+    const RedisAction next = driver.redis_until(RedisStep::kReadOwn);
+    assert_true(next.from == StreamId{});
+    assert_int_equal(driver.core().counts().entries_acked, 0);
+}
+
+void a_lost_connection_reads_everything_again(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1, 2});
+    driver.refuse(driver.redis_until(RedisStep::kReadNew), RedisStatus::kLost);
+    assert_int_equal(driver.core().buffered_bytes(), 0);
+    assert_int_equal(driver.core().next_redis(driver.now_).step, RedisStep::kWait);
+    driver.read(RedisStep::kReadOwn, {1, 2});
+    driver.commit();
+    assert_ids(driver.redis_until(RedisStep::kAck).ids, {1, 2});
+    assert_int_equal(driver.core().counts().rows_stored, 4);
+}
+
+void a_failed_trim_does_not_stop_reading(void**) {
+    Driver driver;
+    driver.refuse(driver.redis_until(RedisStep::kInspectGroups), RedisStatus::kRefused);
+    driver.read(RedisStep::kReadNew, {1});
+    driver.commit();
+    assert_ids(driver.redis_until(RedisStep::kAck).ids, {1});
+}
+
+void a_full_batch_stops_reading_until_postgres_takes_it(void**) {
+    LoadLimits limits;
+    limits.batch_bytes = 100 * 1024;
+    Driver driver(limits);
+    driver.read(RedisStep::kReadNew, {1}, 4000);
+    const PgAction ledger = driver.pg_until(PgStep::kInsertLedger);  // storing
+    driver.read(RedisStep::kReadNew, {2}, 4000);                     // filling, and full
+    for (int i = 0; i < 200; ++i) {
+        const RedisAction action = driver.core().next_redis(driver.now_);
+        assert_true(action.step != RedisStep::kReadNew && action.step != RedisStep::kClaim);
+        if (action.step == RedisStep::kWait) {
+            driver.pass(action.wait_us);
+        } else {
+            RedisResult result;
+            result.groups = {{"log_workers", {1, 100}}};
+            driver.answer(action, std::move(result));
+        }
+    }
+    driver.answer(ledger, driver.calm_answer(ledger));
+    driver.commit();
+    assert_int_equal(driver.pg_until(PgStep::kInsertLedger).batch->ids().size(), 1);
+    driver.redis_until(RedisStep::kReadNew);
+}
+
+void reading_blocks_only_when_nothing_is_under_way(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadOwn, {});
+    assert_true(driver.redis_until(RedisStep::kReadNew).block_ms > 0);
+    driver.read(RedisStep::kReadNew, {1});
+    assert_int_equal(driver.redis_until(RedisStep::kReadNew).block_ms, 0);
+}
+
+void a_claim_skips_what_is_held_already(void**) {
+    Driver driver;
+    driver.pg_until(PgStep::kWait);
+    driver.read(RedisStep::kReadOwn, {1, 2});
+    driver.read(RedisStep::kReadOwn, {});
+    driver.read(RedisStep::kClaim, {2, 3});
+    const PgAction ledger = driver.pg_until(PgStep::kInsertLedger);
+    assert_int_equal(ledger.batch->ids().size(), 3);
+}
+
+void entries_it_cannot_read_stay_and_those_that_vanished_are_alarmed(void**) {
+    Driver driver;
+    const RedisAction read = driver.redis_until(RedisStep::kReadNew);
+    auto owner = std::make_unique<OwnedRows>();
+    RedisResult result;
+    result.entries.push_back(make_entry(owner.get(), {1, 1}, 1, 2));
+    for (const FrameError error :
+         {FrameError::kPlainEntry, FrameError::kUnknownVersion, FrameError::kDamaged}) {
+        Entry entry;
+        entry.id = {1, 1 + result.entries.size()};
+        entry.error = error;
+        result.entries.push_back(entry);
+    }
+    Entry vanished;
+    vanished.id = {1, 9};
+    vanished.gone = true;
+    result.entries.push_back(vanished);
+    result.bytes = std::move(owner);
+    driver.answer(read, std::move(result));
+    const RedisAction first = driver.redis_until(RedisStep::kAck);
+    assert_ids(first.ids, {9});
+    driver.answer(first, {});
+    driver.commit();
+    assert_ids(driver.redis_until(RedisStep::kAck).ids, {1});
+    const LoadCounts& counts = driver.core().counts();
+    assert_int_equal(counts.entries_plain, 1);
+    assert_int_equal(counts.entries_unknown_version, 1);
+    assert_int_equal(counts.entries_damaged, 1);
+    assert_int_equal(counts.entries_gone, 1);
+}
+
+void stopping_stores_and_acknowledges_what_was_read(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    const PgAction ledger = driver.pg_until(PgStep::kInsertLedger);
+    driver.read(RedisStep::kReadNew, {2});
+    driver.core().stop();
+    driver.answer(ledger, driver.calm_answer(ledger));
+    driver.commit();
+    driver.commit();
+    const RedisAction ack = driver.redis_until(RedisStep::kAck);
+    assert_ids(ack.ids, {1, 2});
+    driver.answer(ack, {});
+    driver.pg_until(PgStep::kStop);
+    assert_int_equal(driver.core().next_redis(driver.now_).step, RedisStep::kStop);
+}
+
+void stopping_does_not_wait_for_a_postgres_that_is_away(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    driver.refuse(driver.pg_until(PgStep::kInsertLedger), PgStatus::kLost);
+    driver.core().stop();
+    assert_int_equal(driver.core().next_pg(driver.now_).step, PgStep::kStop);
+    assert_int_equal(driver.core().next_redis(driver.now_).step, RedisStep::kStop);
+    assert_int_equal(driver.core().counts().entries_acked, 0);
+}
+
+void the_edge_is_told_when_postgres_goes_away(void**) {
+    Driver driver;
+    driver.pg_until(PgStep::kWait);
+    const RedisAction up = driver.redis_until(RedisStep::kPublish);
+    assert_true(up.postgres_up);
+    driver.answer(up, {});
+    driver.refuse(driver.pg_until(PgStep::kCheck), PgStatus::kLost);
+    assert_false(driver.redis_until(RedisStep::kPublish).postgres_up);
+}
+
+}  // namespace
+}  // namespace sluice::test
+
+int main() {
+    using namespace sluice::test;
+    const CMUnitTest tests[] = {
+        cmocka_unit_test(stores_a_batch_and_acknowledges_it_after_the_commit),
+        cmocka_unit_test(a_frame_twice_in_a_batch_is_stored_once_and_acknowledged_twice),
+        cmocka_unit_test(frames_of_the_ledger_are_not_copied_but_acknowledged),
+        cmocka_unit_test(only_fresh_frames_of_a_batch_are_copied),
+        cmocka_unit_test(an_unknown_commit_is_done_again_with_the_same_ids),
+        cmocka_unit_test(a_failed_copy_begins_the_transaction_again),
+        cmocka_unit_test(a_refused_batch_is_kept_and_tried_seldom),
+        cmocka_unit_test(rows_that_copy_counts_differently_are_not_committed),
+        cmocka_unit_test(after_a_crash_own_entries_come_first),
+        cmocka_unit_test(a_missing_partition_is_made_again),
+        cmocka_unit_test(partitions_are_made_ahead),
+        cmocka_unit_test(row_ids_of_a_frame_never_span_blocks),
+        cmocka_unit_test(a_lost_group_is_made_and_nothing_old_is_acknowledged),
+        cmocka_unit_test(a_lost_connection_reads_everything_again),
+        cmocka_unit_test(a_failed_trim_does_not_stop_reading),
+        cmocka_unit_test(a_full_batch_stops_reading_until_postgres_takes_it),
+        cmocka_unit_test(reading_blocks_only_when_nothing_is_under_way),
+        cmocka_unit_test(a_claim_skips_what_is_held_already),
+        cmocka_unit_test(entries_it_cannot_read_stay_and_those_that_vanished_are_alarmed),
+        cmocka_unit_test(stopping_stores_and_acknowledges_what_was_read),
+        cmocka_unit_test(stopping_does_not_wait_for_a_postgres_that_is_away),
+        cmocka_unit_test(the_edge_is_told_when_postgres_goes_away),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
