@@ -56,10 +56,10 @@ void answer_device_page(Exchange* exchange, QueryPool* pool) {
         exchange->answer(bad_parameter(error.parameter, error.code, error.rule));
     } else if (query.device_id_bytes != 0) {
         exchange->answer(bad_parameter("device_id", "duplicate_parameter",
-                                       "The path already names the device."));
+                                       "is named by the path already"));
     } else if (!read_device_id(segment, &query)) {
         exchange->answer(bad_parameter("device_id", "bad_device_id",
-                                       "1 to 50 bytes of UTF-8 without control characters."));
+                                       "must be 1 to 50 bytes of UTF-8 without control characters"));
     } else {
         pool->submit(exchange, query);
     }
