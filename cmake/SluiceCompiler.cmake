@@ -23,6 +23,11 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "Release" OR CMAKE_BUILD_TYPE STREQUAL "RelWith
   add_compile_options(-D_FORTIFY_SOURCE=2 -fstack-protector-strong)
 endif()
 
+if(SLUICE_FUZZ)
+  # Every room tells libFuzzer which of its branches an input took.
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 # For code that runs inside an nginx worker: an exception must never cross nginx's C frames, so
 # there are none to cross.
 add_library(sluice_plain INTERFACE)

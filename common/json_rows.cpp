@@ -4,127 +4,11 @@
 
 #include "common/copy_text.hpp"
 #include "common/json_scalars.hpp"
+#include "common/json_walk.hpp"
 #include "common/timestamp.hpp"
 
 namespace sluice {
 namespace {
-
-// Walks the tokens of one document and checks its grammar.
-class TokenWalk {
-  public:
-    TokenWalk(std::string_view body, const JsonIndex& index) noexcept
-        : body_(body), token_(index.tokens()), last_(token_ + index.count()) {}
-
-    [[nodiscard]] bool at_end() const noexcept { return token_ == last_; }
-    // The first byte of the token, or NUL behind the last one: JSON has no token that begins so.
-    [[nodiscard]] char peek() const noexcept { return at_end() ? '\0' : *here(); }
-    [[nodiscard]] const char* here() const noexcept { return body_.data() + *token_; }
-    [[nodiscard]] uint32_t offset() const noexcept { return *token_; }
-    [[nodiscard]] const char* body_end() const noexcept { return body_.data() + body_.size(); }
-
-    void skip() noexcept { token_++; }
-    [[nodiscard]] bool take(char c) noexcept {
-        if (peek() != c) {
-            return false;
-        }
-        token_++;
-        return true;
-    }
-
-    // The inside of the string at the current token, which ends before the next token but for
-    // white space: the index has no token for a closing quote.
-    [[nodiscard]] std::string_view string_inside() const noexcept {
-        const char* const begin = here() + 1;
-        const char* close = body_.data() + token_[1] - 1;
-        while (*close != '"') {
-            close--;
-        }
-        return {begin, static_cast<size_t>(close - begin)};
-    }
-
-    // Goes over the value at the current token, whatever it is, and checks all but the escapes
-    // in its strings. Behind it, value_end() is where its text ended.
-    [[nodiscard]] Refusal skip_value() noexcept;
-    [[nodiscard]] const char* value_end() const noexcept { return value_end_; }
-
-  private:
-    [[nodiscard]] Refusal skip_scalar() noexcept;
-
-    std::string_view body_;
-    const uint32_t* token_;
-    const uint32_t* last_;
-    const char* value_end_ = nullptr;
-};
-
-Refusal TokenWalk::skip_scalar() noexcept {
-    if (at_end()) {
-        return Refusal::kMalformedJson;
-    }
-    if (peek() == '"') {
-        const std::string_view inside = string_inside();
-        value_end_ = inside.data() + inside.size() + 1;
-        skip();
-        return Refusal::kNone;
-    }
-    const Refusal refusal = check_scalar(here(), body_end(), &value_end_);
-    if (refusal == Refusal::kNone) {
-        skip();
-    }
-    return refusal;
-}
-
-Refusal TokenWalk::skip_value() noexcept {
-    uint64_t objects = 0;  // a bit for each open bracket, the innermost lowest: 1 = an object
-    unsigned depth = 0;
-    bool want_value = true;
-    for (;;) {
-        if (want_value) {
-            const char c = peek();
-            if (c == '{' || c == '[') {
-                if (depth == kJsonDepthMax) {
-                    return Refusal::kTooDeep;
-                }
-                depth++;
-                objects = objects << 1 | (c == '{' ? 1 : 0);
-                skip();
-                want_value = peek() != (c == '{' ? '}' : ']');
-                if (want_value && c == '{') {
-                    if (peek() != '"') {
-                        return Refusal::kMalformedJson;
-                    }
-                    skip();
-                    if (!take(':')) {
-                        return Refusal::kMalformedJson;
-                    }
-                }
-                continue;
-            }
-            const Refusal refusal = skip_scalar();
-            if (refusal != Refusal::kNone) {
-                return refusal;
-            }
-            want_value = false;
-        }
-        if (depth == 0) {
-            return Refusal::kNone;
-        }
-        const bool in_object = (objects & 1) != 0;
-        if (take(',')) {
-            if (in_object && (!take('"') || !take(':'))) {
-                return Refusal::kMalformedJson;
-            }
-            want_value = true;
-            continue;
-        }
-        if (peek() != (in_object ? '}' : ']')) {
-            return Refusal::kMalformedJson;
-        }
-        value_end_ = here() + 1;
-        skip();
-        objects >>= 1;
-        depth--;
-    }
-}
 
 // The values of one record, as they stand in the body. Columns have a fixed order and keys have
 // not, so a record is gone over first and written after.
@@ -212,7 +96,7 @@ class BodyParse {
     char* write_log_data(std::string_view value, char* out) noexcept;
     char* write_event_time(std::string_view value, char* out) noexcept;
 
-    TokenWalk walk_;
+    JsonWalk walk_;
     std::string_view body_;
     const BodyLimits& limits_;
     char* rows_;
@@ -268,8 +152,11 @@ char* BodyParse::run(BodyShape shape) noexcept {
 bool BodyParse::parse_envelope() noexcept {
     if (walk_.peek() != '{') {
         const Refusal refusal = walk_.skip_value();
-        return stop(refusal == Refusal::kMalformedJson ? refusal : Refusal::kNotAnObject,
-                    walk_.at_end() ? body_.data() : walk_.here());
+        if (refusal != Refusal::kNone) {
+            return stop_here(refusal);
+        }
+        return walk_.at_end() ? stop(Refusal::kNotAnObject, body_.data())
+                              : stop_here(Refusal::kMalformedJson);
     }
     walk_.skip();
     bool logs_seen = false;
@@ -299,7 +186,10 @@ bool BodyParse::parse_envelope() noexcept {
             return stop_here(Refusal::kMalformedJson);
         }
     }
-    return logs_seen || stop(Refusal::kLogsMissing, body_.data());
+    if (!logs_seen && walk_.at_end()) {
+        return stop(Refusal::kLogsMissing, body_.data());
+    }
+    return true;
 }
 
 bool BodyParse::parse_records() noexcept {

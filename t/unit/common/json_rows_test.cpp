@@ -1,0 +1,285 @@
+#include "common/json_rows.hpp"
+
+#include <cstring>
+#include <memory>
+
+#include "t/unit/cmocka.hpp"
+
+using namespace sluice;
+
+struct Parsed {
+    std::string rows;
+    BodyRows out;
+};
+
+static Parsed parse(BodyShape shape, std::string_view body, const BodyLimits& limits = {}) {
+    // Both in buffers of their own size, so that a sanitizer sees a step outside.
+    const std::unique_ptr<char[]> exact(new char[body.size()]);
+    std::memcpy(exact.get(), body.data(), body.size());
+    const size_t room = rows_bytes_max(body.size());
+    const std::unique_ptr<char[]> rows(new char[room]);
+    Parsed parsed;
+    JsonRows json;
+    char* end = json.parse(shape, {exact.get(), body.size()}, limits, rows.get(), &parsed.out);
+    parsed.rows.assign(rows.get(), end);
+    return parsed;
+}
+
+static std::string log_row(std::string_view body) {
+    const Parsed parsed = parse(BodyShape::kRecord, body);
+    if (parsed.out.refusal != Refusal::kNone) {
+        fail_msg("%s at %u: %s", refusal_text(parsed.out.refusal).code, parsed.out.offset,
+                 std::string(body).c_str());
+    }
+    assert_int_equal(parsed.out.records, 1);
+    return parsed.rows;
+}
+
+static void refused(BodyShape shape, std::string_view body, Refusal refusal,
+                    RecordField field = RecordField::kNone, const BodyLimits& limits = {}) {
+    const Parsed parsed = parse(shape, body, limits);
+    if (parsed.out.refusal != refusal) {
+        fail_msg("expected %s, got %s: %s", refusal_text(refusal).code,
+                 refusal_text(parsed.out.refusal).code, std::string(body).c_str());
+    }
+    assert_text_equal(parsed.rows, "");
+    if (field != RecordField::kNone) {
+        assert_int_equal(parsed.out.errors_kept, 1);
+        assert_true(parsed.out.errors[0].field == field);
+    }
+}
+
+static std::string record_with(std::string_view members) {
+    return R"({"device_id":"d","log_level":"INFO","message":"m")" + std::string(members) + "}";
+}
+
+static void a_record_becomes_a_row(void**) {
+    assert_text_equal(
+        log_row(R"({"device_id":"d1","log_level":"info","message":"hi","log_data":{"a":1}})"),
+        "d1\tINFO\thi\t{\"a\":1}\t\\N\n");
+    // In any order, with white space, keys escaped.
+    assert_text_equal(log_row("\n{ \"m\\u0065ssage\" : \"hi\" ,\r\n\t\"log_level\":\"Critical\", "
+                              "\"device_id\":\"\xc3\xa4\" } \n"),
+                      "\xc3\xa4\tCRITICAL\thi\t{}\t\\N\n");
+    assert_text_equal(log_row(record_with(R"(,"log_data":null,"timestamp":null)")),
+                      "d\tINFO\tm\t{}\t\\N\n");
+    assert_text_equal(log_row(record_with(R"(,"timestamp":"2024-11-14T10:30:00+01:00")")),
+                      "d\tINFO\tm\t{}\t2024-11-14T09:30:00.000000Z\n");
+    assert_text_equal(log_row(record_with(R"(,"timestamp":1699957800.5)")),
+                      "d\tINFO\tm\t{}\t2023-11-14T10:30:00.500000Z\n");
+    assert_text_equal(log_row(record_with(R"(,"timestamp":"1699957800123")")),
+                      "d\tINFO\tm\t{}\t2023-11-14T10:30:00.123000Z\n");
+}
+
+static void a_batch_becomes_rows_in_its_order(void**) {
+    const Parsed parsed = parse(
+        BodyShape::kBatch, R"({"logs":[{"device_id":"a","log_level":"debug","message":"1"},)"
+                           R"({"device_id":"b","log_level":"ERROR","message":"2"}],"source":"x"})");
+    assert_true(parsed.out.refusal == Refusal::kNone);
+    assert_int_equal(parsed.out.records, 2);
+    assert_int_equal(parsed.out.unknown_fields, 1);
+    assert_int_equal(parsed.out.highest_level, static_cast<int>(Level::kError));
+    assert_text_equal(parsed.rows, "a\tDEBUG\t1\t{}\t\\N\nb\tERROR\t2\t{}\t\\N\n");
+}
+
+static void device_id_rules(void**) {
+    const auto body = [](std::string_view id) {
+        return R"({"log_level":"INFO","message":"m","device_id":)" + std::string(id) + "}";
+    };
+    const RecordField field = RecordField::kDeviceId;
+    log_row(body("\"" + std::string(50, 'x') + "\""));
+    refused(BodyShape::kRecord, body("\"" + std::string(51, 'x') + "\""), Refusal::kTooLong, field);
+    std::string wide;
+    for (int i = 0; i < 26; i++) {
+        wide += "\xc3\xa4";
+    }
+    refused(BodyShape::kRecord, body("\"" + wide + "\""), Refusal::kTooLong, field);
+    refused(BodyShape::kRecord, body("\"\""), Refusal::kEmpty, field);
+    refused(BodyShape::kRecord, body("7"), Refusal::kWrongType, field);
+    refused(BodyShape::kRecord, body("null"), Refusal::kWrongType, field);
+    for (std::string_view id :
+         {R"("a\nb")", R"("\u0000")", R"("\u0085")", "\"a\x7f\"", "\"a\xc2\x85\""}) {
+        refused(BodyShape::kRecord, body(id), Refusal::kControlCharacter, field);
+    }
+    assert_text_equal(log_row(body("\"a\xc2\xa0/..\\\\\"")),
+                      "a\xc2\xa0/..\\\\\tINFO\tm\t{}\t\\N\n");
+}
+
+static void other_field_rules(void**) {
+    refused(BodyShape::kRecord, R"({"device_id":"d","log_level":"INFO"})", Refusal::kMissing,
+            RecordField::kMessage);
+    refused(BodyShape::kRecord, R"({"device_id":"d","message":"m"})", Refusal::kMissing,
+            RecordField::kLogLevel);
+    refused(BodyShape::kRecord, R"({"device_id":"d","log_level":"loud","message":"m"})",
+            Refusal::kUnknownLevel, RecordField::kLogLevel);
+    refused(BodyShape::kRecord, R"({"device_id":"d","log_level":1,"message":"m"})",
+            Refusal::kWrongType, RecordField::kLogLevel);
+    refused(BodyShape::kRecord, R"({"device_id":"d","log_level":"INFO","message":""})",
+            Refusal::kEmpty, RecordField::kMessage);
+    refused(BodyShape::kRecord, R"({"device_id":"d","log_level":"INFO","message":"\uD800"})",
+            Refusal::kLoneSurrogate, RecordField::kMessage);
+    refused(BodyShape::kRecord, record_with(R"(,"log_data":[1])"), Refusal::kWrongType,
+            RecordField::kLogData);
+    refused(BodyShape::kRecord, record_with(R"(,"log_data":{"a":"\uDC00"})"),
+            Refusal::kLoneSurrogate, RecordField::kLogData);
+    refused(BodyShape::kRecord, record_with(R"(,"timestamp":"yesterday")"), Refusal::kBadTimestamp,
+            RecordField::kTimestamp);
+    refused(BodyShape::kRecord, record_with(R"(,"timestamp":{})"), Refusal::kWrongType,
+            RecordField::kTimestamp);
+    refused(BodyShape::kRecord, record_with(R"(,"message":"n")"), Refusal::kDuplicateKey,
+            RecordField::kMessage);
+    // The same key inside log_data is the client's own affair.
+    log_row(record_with(R"(,"log_data":{"a":1,"a":2,"message":0})"));
+}
+
+static void unknown_fields_are_ignored_or_refused(void**) {
+    const std::string body = record_with(R"(,"extra":{"a":["\u00e4"]})");
+    const Parsed parsed = parse(BodyShape::kRecord, body);
+    assert_true(parsed.out.refusal == Refusal::kNone);
+    assert_int_equal(parsed.out.unknown_fields, 1);
+    BodyLimits limits;
+    limits.unknown_fields_refused = true;
+    refused(BodyShape::kRecord, body, Refusal::kUnknownField, RecordField::kNone, limits);
+    refused(BodyShape::kRecord, record_with(R"(,"extra":"\x")"), Refusal::kMalformedJson);
+}
+
+static void limits_are_kept(void**) {
+    BodyLimits limits;
+    limits.records_max = 2;
+    const std::string one = record_with("");
+    assert_true(
+        parse(BodyShape::kBatch, R"({"logs":[)" + one + "," + one + "]}", limits).out.refusal ==
+        Refusal::kNone);
+    refused(BodyShape::kBatch, R"({"logs":[)" + one + "," + one + "," + one + "]}",
+            Refusal::kTooManyRecords, RecordField::kNone, limits);
+    limits.record_bytes_max = one.size();
+    assert_true(parse(BodyShape::kRecord, " " + one + " ", limits).out.refusal == Refusal::kNone);
+    refused(BodyShape::kRecord, record_with(" "), Refusal::kRecordTooLarge, RecordField::kNone,
+            limits);
+    const auto nested = [](size_t depth) {
+        return record_with(R"(,"log_data":)" + std::string("{\"a\":") +
+                           std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}");
+    };
+    log_row(nested(64));
+    refused(BodyShape::kRecord, nested(65), Refusal::kTooDeep);
+    refused(BodyShape::kRecord, std::string(100000, '['), Refusal::kTooDeep);
+}
+
+static void malformed_bodies_are_refused_whole(void**) {
+    for (std::string_view body : {"{",
+                                  "}",
+                                  "[",
+                                  "nul",
+                                  "{\"a\"}",
+                                  "{\"a\":}",
+                                  "{\"a\":1,}",
+                                  "{,}",
+                                  "{\"a\":1 \"b\":2}",
+                                  "{\"a\":1}}",
+                                  "{\"a\":1} {}",
+                                  "{\"a\":[1,]}",
+                                  "{\"a\":[1}",
+                                  "{\"a\":\"x}",
+                                  "{'a':1}",
+                                  "{\"a\":01}",
+                                  "{\"a\":1]",
+                                  "{a:1}",
+                                  "{\"a\":\"\t\"}",
+                                  "{\"a\":\"\\x\"}",
+                                  "\xef\xbb\xbf{}",
+                                  "{\"a\":tru}",
+                                  "{\"a\":\"x\"y}",
+                                  "{\"a\":1,\"b\"}",
+                                  "{\"\\x\":1}",
+                                  "{\"a\"::1}",
+                                  ","}) {
+        refused(BodyShape::kRecord, body, Refusal::kMalformedJson);
+        refused(BodyShape::kBatch, body, Refusal::kMalformedJson);
+    }
+    refused(BodyShape::kRecord, "", Refusal::kEmptyBody);
+    refused(BodyShape::kRecord, " \n\t ", Refusal::kEmptyBody);
+    refused(BodyShape::kRecord, "{\"a\":\"\xff\"}", Refusal::kInvalidUtf8);
+    refused(BodyShape::kRecord, "{\"a\":\"\xed\xa0\x80\"}", Refusal::kInvalidUtf8);
+    refused(BodyShape::kRecord, "{\"a\":\"\xc0\xaf\"}", Refusal::kInvalidUtf8);
+    refused(BodyShape::kRecord, std::string_view("{\"a\":\0}", 7), Refusal::kMalformedJson);
+}
+
+static void a_batch_must_be_one(void**) {
+    refused(BodyShape::kBatch, "[]", Refusal::kNotAnObject);
+    refused(BodyShape::kBatch, "7", Refusal::kNotAnObject);
+    refused(BodyShape::kBatch, "{}", Refusal::kLogsMissing);
+    refused(BodyShape::kBatch, R"({"log":[]})", Refusal::kLogsMissing);
+    refused(BodyShape::kBatch, R"({"logs":{}})", Refusal::kLogsNotAnArray);
+    refused(BodyShape::kBatch, R"({"logs":[]})", Refusal::kEmptyBatch);
+    refused(BodyShape::kBatch, R"({"logs":[7]})", Refusal::kRecordNotAnObject);
+    const std::string logs = R"("logs":[)" + record_with("") + "]";
+    refused(BodyShape::kBatch, "{" + logs + "," + logs + "}", Refusal::kDuplicateKey);
+    refused(BodyShape::kRecord, "[]", Refusal::kRecordNotAnObject);
+}
+
+static void every_bad_record_is_named_up_to_a_bound(void**) {
+    std::string body = R"({"logs":[)" + record_with("");
+    for (int i = 1; i < 40; i++) {
+        body += R"(,{"device_id":"","log_level":"INFO","message":"m"})";
+    }
+    const Parsed parsed = parse(BodyShape::kBatch, body + "]}");
+    assert_true(parsed.out.refusal == Refusal::kEmpty);
+    assert_int_equal(parsed.out.bad_records, 39);
+    assert_int_equal(parsed.out.errors_kept, BodyRows::kErrorsKept);
+    assert_int_equal(parsed.out.errors[0].index, 1);
+    assert_int_equal(parsed.out.errors[1].index, 2);
+    assert_true(parsed.out.errors[0].field == RecordField::kDeviceId);
+    // Broken JSON behind bad records is still the graver thing to say.
+    assert_true(parse(BodyShape::kBatch, body + "]").out.refusal == Refusal::kMalformedJson);
+}
+
+static void nuls_become_replacements_and_are_counted(void**) {
+    const Parsed parsed = parse(
+        BodyShape::kRecord,
+        R"({"device_id":"d","log_level":"INFO","message":"a\u0000","log_data":{"\u0000":"\u0000"}})");
+    assert_true(parsed.out.refusal == Refusal::kNone);
+    assert_int_equal(parsed.out.nuls_replaced, 3);
+    assert_text_equal(parsed.rows, "d\tINFO\ta\xef\xbf\xbd\t{\"\\\\ufffd\":\"\\\\ufffd\"}\t\\N\n");
+}
+
+// The offset points at what broke.
+static void offsets_point_at_the_place(void**) {
+    assert_int_equal(parse(BodyShape::kRecord, R"({"device_id" "x"})").out.offset, 13);
+    assert_int_equal(parse(BodyShape::kRecord, R"({"a":1,})").out.offset, 7);
+    assert_int_equal(parse(BodyShape::kRecord, R"({"a":1)").out.offset, 6);
+    assert_int_equal(parse(BodyShape::kRecord, R"({"a":"12\x"})").out.offset, 8);
+}
+
+// One parser serves bodies of every size, one after the other.
+static void a_parser_is_used_again(void**) {
+    JsonRows json;
+    BodyRows out;
+    for (size_t size : {1U, 100000U, 10U, 300000U, 1U}) {
+        const std::string body =
+            R"({"device_id":"d","log_level":"INFO","message":")" + std::string(size, 'x') + "\"}";
+        std::string rows(rows_bytes_max(body.size()), '\0');
+        BodyLimits limits;
+        limits.record_bytes_max = 1000000;
+        const char* end = json.parse(BodyShape::kRecord, body, limits, rows.data(), &out);
+        assert_true(out.refusal == Refusal::kNone);
+        assert_int_equal(end - rows.data(), size + sizeof("d\tINFO\t\t{}\t\\N\n") - 1);
+    }
+}
+
+int main() {
+    const CMUnitTest tests[] = {
+        cmocka_unit_test(a_record_becomes_a_row),
+        cmocka_unit_test(a_batch_becomes_rows_in_its_order),
+        cmocka_unit_test(device_id_rules),
+        cmocka_unit_test(other_field_rules),
+        cmocka_unit_test(unknown_fields_are_ignored_or_refused),
+        cmocka_unit_test(limits_are_kept),
+        cmocka_unit_test(malformed_bodies_are_refused_whole),
+        cmocka_unit_test(a_batch_must_be_one),
+        cmocka_unit_test(every_bad_record_is_named_up_to_a_bound),
+        cmocka_unit_test(nuls_become_replacements_and_are_counted),
+        cmocka_unit_test(offsets_point_at_the_place),
+        cmocka_unit_test(a_parser_is_used_again),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
