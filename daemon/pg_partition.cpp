@@ -9,6 +9,7 @@ namespace sluice {
 namespace {
 
 // Any number will do, as long as nothing else in the database takes the same one.
+constexpr const char* kPruneLock = "SELECT pg_try_advisory_xact_lock(7306930287321604099)";
 constexpr const char* kPartitionLock = "SELECT pg_advisory_xact_lock(7306930287321604097)";
 
 // Rows are only ever added. After a million of them the visibility map and the freezing are
@@ -71,6 +72,42 @@ bool make_partition(PgConnection* connection, PartitionKind kind, int64_t number
         return false;
     }
     log_info("partition made").with("name", name);
+    return true;
+}
+
+bool prune_ledger_partitions(PgConnection* connection, int64_t before_hour) {
+    const std::string bound = partition_name(PartitionKind::kLedgerHour, before_hour);
+    Transaction transaction(connection);
+    if (!transaction.begin() || !connection->execute("SET LOCAL lock_timeout = '2s'")) {
+        return false;
+    }
+    const PgRows locked = connection->query(kPruneLock);
+    if (!locked) {
+        return false;
+    }
+    if (locked.text(0, 0) != "t") {
+        return transaction.commit();
+    }
+    // Names of one length sort as their times do.
+    const PgRows old = connection->query(
+        "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+        " WHERE inhparent = 'ledger'::regclass AND relname ~ '^ledger_[0-9]{10}$'"
+        " AND relname < $1 ORDER BY relname",
+        {bound.c_str()});
+    if (!old) {
+        return false;
+    }
+    for (int row = 0; row < old.count(); ++row) {
+        if (!connection->execute("DROP TABLE " + std::string(old.text(row, 0)))) {
+            return false;
+        }
+    }
+    if (!transaction.commit()) {
+        return false;
+    }
+    if (old.count() != 0) {
+        log_info("ledger pruned").with("partitions", old.count()).with("before", bound);
+    }
     return true;
 }
 

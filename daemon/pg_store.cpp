@@ -187,6 +187,10 @@ bool PgStore::count(const std::vector<MinuteCount>& counts) {
     return done ? true : failed();
 }
 
+bool PgStore::prune_ledger(int64_t before_hour) {
+    return prune_ledger_partitions(&connection_, before_hour) ? true : failed();
+}
+
 bool PgStore::commit() {
     if (!transaction_->commit()) {
         return failed();

@@ -24,6 +24,7 @@ class PgStore {
     [[nodiscard]] bool copy(const Batch& batch, PgReply* reply);
     [[nodiscard]] bool count(const std::vector<MinuteCount>& counts);
     [[nodiscard]] bool commit();
+    [[nodiscard]] bool prune_ledger(int64_t before_hour);
 
     [[nodiscard]] const PgError& error() const noexcept { return error_; }
 

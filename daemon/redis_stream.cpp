@@ -113,6 +113,8 @@ RedisResult RedisStream::perform(const RedisAction& action) {
             return inspect_pending(action);
         case RedisStep::kTrim:
             return trim(action);
+        case RedisStep::kInspectOldest:
+            return inspect_oldest();
         case RedisStep::kPublish:
             return publish(action);
         case RedisStep::kWait:
@@ -327,6 +329,19 @@ RedisResult RedisStream::trim(const RedisAction& action) {
     }
     RedisResult result;
     result.trimmed = static_cast<uint64_t>(reply->integer);
+    return result;
+}
+
+RedisResult RedisStream::inspect_oldest() {
+    ReplyPtr reply = command({"XRANGE", options_.stream, "-", "+", "COUNT", "1"});
+    if (!reply || reply->type == REDIS_REPLY_ERROR) {
+        return failure(reply.get());
+    }
+    RedisResult result;
+    if (!read_entries(reply.get(), &result.entries)) {
+        return unexpected("XRANGE");
+    }
+    result.bytes = std::make_unique<ReplyBytes>(std::move(reply));
     return result;
 }
 

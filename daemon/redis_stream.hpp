@@ -55,6 +55,7 @@ class RedisStream {
     RedisResult inspect_groups();
     RedisResult inspect_pending(const RedisAction& action);
     RedisResult trim(const RedisAction& action);
+    RedisResult inspect_oldest();
     RedisResult publish(const RedisAction& action);
 
     // Null when the connection was lost; an error reply is returned as it is.

@@ -29,6 +29,7 @@ struct Settings {
     int64_t load_batch_bytes = 8 * 1024 * 1024;
     int64_t load_batch_age_ms = 50;
     int64_t load_claim_idle_ms = 120000;
+    int64_t load_ledger_keep_hours = 48;
 
     std::string serve_listen = "127.0.0.1:18724";
     int64_t serve_workers = 4;

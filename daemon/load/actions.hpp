@@ -30,6 +30,7 @@ enum class RedisStep : uint8_t {
     kInspectGroups,   // name and last delivered id of every group
     kInspectPending,  // the smallest pending id of one group
     kTrim,            // entries below from
+    kInspectOldest,   // the first entry of the stream
     kPublish,         // the state of Postgres, for the edge
     kStop,
 };
@@ -80,6 +81,7 @@ enum class PgStep : uint8_t {
     kCopy,
     kCount,
     kCommit,
+    kPruneLedger,  // partitions of hours before ledger_hours' only one
     kStop,
 };
 

@@ -35,6 +35,8 @@ struct LoadLimits {
     uint32_t read_count_max = 256;  // entries a read
     int64_t claim_interval_us = 15 * 1000 * 1000;
     int64_t trim_interval_us = 200 * 1000;
+    int64_t prune_interval_us = 600LL * 1000 * 1000;
+    int64_t ledger_keep_ms = 48LL * 3600 * 1000;
     std::vector<std::string> trim_groups;  // all configured groups, the loader's own among them
 };
 
@@ -83,6 +85,7 @@ class LoaderCore {
     void forget_redis_state();
     void redis_failed(const RedisAction& action, RedisStatus status, const Now& now);
     void entries_read(const RedisAction& action, RedisResult& result, const Now& now);
+    void oldest_inspected(const RedisResult& result, const Now& now);
     void take_entries(RedisResult& result, bool may_be_held, const Now& now);
     void count_left_entry(FrameError error) noexcept;
     [[nodiscard]] std::set<StreamId> held_ids() const;
@@ -118,6 +121,7 @@ class LoaderCore {
     uint64_t entry_bytes_ = 32 * 1024;  // expected of the next entries; follows the largest
     std::vector<StreamId> acks_;
     bool acked_since_trim_ = false;
+    int64_t oldest_at_us_ = 0;
     TrimRound trim_;
 
     std::unique_ptr<Batch> filling_;
@@ -136,6 +140,8 @@ class LoaderCore {
     Backoff refused_backoff_;
     int64_t next_row_id_ = 0;
     int64_t row_ids_end_ = 0;
+    int64_t newest_stored_ms_ = 0;
+    int64_t prune_before_hour_ = 0;  // 0: nothing to prune
     std::set<int64_t> log_days_;
     std::set<int64_t> ledger_hours_;
 };

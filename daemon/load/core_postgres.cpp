@@ -51,6 +51,12 @@ PgAction LoaderCore::next_pg_idle(const Now& now) {
         store_step_ = PgStep::kInsertLedger;
         return next_pg_storing();
     }
+    if (prune_before_hour_ != 0) {
+        action.step = PgStep::kPruneLedger;
+        action.ledger_hours = {prune_before_hour_};
+        prune_before_hour_ = 0;
+        return action;
+    }
     if (now.steady_us >= pg_check_at_us_) {
         action.step = PgStep::kCheck;
         return action;
@@ -160,6 +166,10 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
         case PgStep::kCommit:
             batch_stored();
             break;
+        case PgStep::kPruneLedger:
+            ledger_hours_.erase(ledger_hours_.begin(),
+                                ledger_hours_.lower_bound(action.ledger_hours.front()));
+            break;
         case PgStep::kCheck:
             pg_backoff_.reset();
             break;
@@ -194,6 +204,7 @@ void LoaderCore::batch_stored() {
     refused_backoff_.reset();
     for (const BatchFrame& frame : storing_->frames()) {
         counts_.frames_stored += frame.fresh ? 1 : 0;
+        newest_stored_ms_ = std::max(newest_stored_ms_, frame.frame.receive_time_ms);
     }
     counts_.rows_stored += storing_->fresh_rows();
     counts_.frames_duplicate += storing_->duplicate_frames();

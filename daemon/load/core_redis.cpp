@@ -11,6 +11,7 @@ constexpr int64_t kPublishIntervalUs = kSecondUs;
 constexpr int64_t kTrimAtLeastUs = 5 * kSecondUs;  // also when another group was the last to ack
 constexpr int64_t kReadPauseUs = 5 * 1000;         // between reads that found the stream empty
 constexpr int64_t kBlockMaxUs = kSecondUs / 2;
+constexpr int64_t kHourMs = 3600 * 1000;
 constexpr size_t kAcksPerCommand = 1000;
 constexpr uint64_t kEntryBytesAtLeast = 1024;
 
@@ -74,6 +75,10 @@ RedisAction LoaderCore::next_read(const Now& now) {
         return trim_.next();
     }
     RedisAction action;
+    if (own_done_ && newest_stored_ms_ != 0 && now.steady_us >= oldest_at_us_) {
+        action.step = RedisStep::kInspectOldest;
+        return action;
+    }
     if (!has_room()) {
         return wait_redis(now);
     }
@@ -147,6 +152,9 @@ void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const
                     now.steady_us + (acked_since_trim_ ? limits_.trim_interval_us : kTrimAtLeastUs);
             }
             break;
+        case RedisStep::kInspectOldest:
+            oldest_inspected(result, now);
+            break;
         case RedisStep::kPublish:
             publish_at_us_ = now.steady_us + kPublishIntervalUs;
             break;
@@ -177,6 +185,8 @@ void LoaderCore::redis_failed(const RedisAction& action, RedisStatus status, con
         trim_at_us_ = now.steady_us + kTrimAtLeastUs;
     } else if (action.step == RedisStep::kPublish) {
         publish_at_us_ = now.steady_us + kPublishIntervalUs;
+    } else if (action.step == RedisStep::kInspectOldest) {
+        oldest_at_us_ = now.steady_us + limits_.prune_interval_us;
     }
     if (status == RedisStatus::kNoGroup) {
         forget_redis_state();
@@ -184,8 +194,9 @@ void LoaderCore::redis_failed(const RedisAction& action, RedisStatus status, con
         return;
     }
     ++counts_.redis_failures;
-    if (status == RedisStatus::kRefused && (trimming || action.step == RedisStep::kPublish)) {
-        return;  // neither is needed to go on storing
+    if (status == RedisStatus::kRefused && (trimming || action.step == RedisStep::kPublish ||
+                                            action.step == RedisStep::kInspectOldest)) {
+        return;  // none of these is needed to go on storing
     }
     forget_redis_state();
     redis_ = RedisLink::kDown;
@@ -211,6 +222,22 @@ void LoaderCore::entries_read(const RedisAction& action, RedisResult& result, co
         read_at_us_ = read < action.count ? now.steady_us + kReadPauseUs : now.steady_us;
     }
     take_entries(result, action.step == RedisStep::kClaim, now);
+}
+
+// The ledger must know every frame that may come back: those of the stream, with an hour between
+// for clocks that differ, and those that a failover or an AOF's replay brings back, which is what
+// ledger_keep_ms is for. Counted from the newest frame stored, unless this clock is behind it: a
+// clock that has jumped ahead must not empty the ledger.
+void LoaderCore::oldest_inspected(const RedisResult& result, const Now& now) {
+    oldest_at_us_ = now.steady_us + limits_.prune_interval_us;
+    int64_t before_ms = std::min(now.wall_ms, newest_stored_ms_) - limits_.ledger_keep_ms;
+    for (const Entry& entry : result.entries) {
+        if (entry.error != FrameError::kNone) {
+            return;  // its time is not known
+        }
+        before_ms = std::min(before_ms, entry.frame.receive_time_ms - kHourMs);
+    }
+    prune_before_hour_ = std::max<int64_t>(before_ms / kHourMs, 0);
 }
 
 void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& now) {

@@ -20,7 +20,7 @@ namespace sluice {
 namespace {
 
 // How long a stopping loader may take to finish its transaction and acknowledge.
-constexpr int64_t kStopMs = 9000;
+constexpr int64_t kStopMs = 8000;
 
 Now read_clocks() {
     return {steady_us(), wall_us() / 1000};
@@ -31,6 +31,7 @@ LoadLimits limits_of(const Settings& settings) {
     limits.batch_rows = static_cast<uint64_t>(settings.load_batch_rows);
     limits.batch_bytes = static_cast<uint64_t>(settings.load_batch_bytes);
     limits.batch_age_us = settings.load_batch_age_ms * 1000;
+    limits.ledger_keep_ms = settings.load_ledger_keep_hours * 3600 * 1000;
     limits.trim_groups = settings.redis_other_groups;
     limits.trim_groups.push_back(settings.redis_group);
     return limits;
@@ -91,6 +92,8 @@ bool perform_pg(const PgAction& action, PgStore* store, PgReply* reply) {
             return store->count(action.counts);
         case PgStep::kCommit:
             return store->commit();
+        case PgStep::kPruneLedger:
+            return store->prune_ledger(action.ledger_hours.front());
         case PgStep::kWait:
         case PgStep::kStop:
             break;

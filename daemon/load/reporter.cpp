@@ -25,6 +25,8 @@ const char* name_of(RedisStep step) noexcept {
             return "inspect_pending";
         case RedisStep::kTrim:
             return "trim";
+        case RedisStep::kInspectOldest:
+            return "inspect_oldest";
         case RedisStep::kPublish:
             return "publish";
         case RedisStep::kWait:
@@ -53,6 +55,8 @@ const char* name_of(PgStep step) noexcept {
             return "count";
         case PgStep::kCommit:
             return "commit";
+        case PgStep::kPruneLedger:
+            return "prune_ledger";
         case PgStep::kWait:
             return "wait";
         case PgStep::kStop:

@@ -55,11 +55,12 @@ void answer_device_page(Exchange* exchange, QueryPool* pool) {
     if (!parse_log_query(exchange->args(), &query, &error)) {
         exchange->answer(bad_parameter(error.parameter, error.code, error.rule));
     } else if (query.device_id_bytes != 0) {
-        exchange->answer(bad_parameter("device_id", "duplicate_parameter",
-                                       "is named by the path already"));
+        exchange->answer(
+            bad_parameter("device_id", "duplicate_parameter", "is named by the path already"));
     } else if (!read_device_id(segment, &query)) {
-        exchange->answer(bad_parameter("device_id", "bad_device_id",
-                                       "must be 1 to 50 bytes of UTF-8 without control characters"));
+        exchange->answer(
+            bad_parameter("device_id", "bad_device_id",
+                          "must be 1 to 50 bytes of UTF-8 without control characters"));
     } else {
         pool->submit(exchange, query);
     }

@@ -451,6 +451,35 @@ void the_edge_is_told_when_postgres_goes_away(void**) {
     assert_false(driver.redis_until(RedisStep::kPublish).postgres_up);
 }
 
+void the_ledger_is_pruned_behind_everything_that_may_come_back(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    driver.commit();
+    const RedisAction oldest = driver.redis_until(RedisStep::kInspectOldest);
+    OwnedRows owner;
+    RedisResult result;
+    const int64_t oldest_ms = kNoonMs - 72LL * 3600 * 1000;
+    result.entries.push_back(make_entry(&owner, {1, 1}, 1, 1, oldest_ms));
+    driver.answer(oldest, std::move(result));
+    const PgAction prune = driver.pg_until(PgStep::kPruneLedger);
+    assert_int_equal(prune.ledger_hours.front(), oldest_ms / 3600000 - 1);
+    driver.answer(prune, {});
+    driver.pass(LoadLimits{}.prune_interval_us);
+    driver.answer(driver.redis_until(RedisStep::kInspectOldest), {});
+    assert_int_equal(driver.pg_until(PgStep::kPruneLedger).ledger_hours.front(),
+                     kNoonMs / 3600000 - 48);
+}
+
+void the_ledger_is_not_pruned_by_a_clock_that_is_ahead(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    driver.commit();
+    driver.now_.wall_ms += 1000LL * 24 * 3600 * 1000;
+    driver.answer(driver.redis_until(RedisStep::kInspectOldest), {});
+    assert_int_equal(driver.pg_until(PgStep::kPruneLedger).ledger_hours.front(),
+                     kNoonMs / 3600000 - 48);
+}
+
 }  // namespace
 }  // namespace sluice::test
 
@@ -478,6 +507,8 @@ int main() {
         cmocka_unit_test(entries_it_cannot_read_stay_and_those_that_vanished_are_alarmed),
         cmocka_unit_test(stopping_stores_and_acknowledges_what_was_read),
         cmocka_unit_test(stopping_does_not_wait_for_a_postgres_that_is_away),
+        cmocka_unit_test(the_ledger_is_pruned_behind_everything_that_may_come_back),
+        cmocka_unit_test(the_ledger_is_not_pruned_by_a_clock_that_is_ahead),
         cmocka_unit_test(the_edge_is_told_when_postgres_goes_away),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
