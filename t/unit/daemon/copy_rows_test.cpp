@@ -1,8 +1,8 @@
 // COPY's bytes and the counts that go with them.
 #include "daemon/load/copy_rows.hpp"
 
-#include "t/unit/daemon/cmocka_cpp.hpp"
-#include "t/unit/daemon/frames.hpp"
+#include "cmocka_cpp.hpp"
+#include "frames.hpp"
 
 namespace sluice::test {
 namespace {

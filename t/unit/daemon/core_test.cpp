@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "t/unit/daemon/cmocka_cpp.hpp"
-#include "t/unit/daemon/frames.hpp"
+#include "cmocka_cpp.hpp"
+#include "frames.hpp"
 
 namespace sluice::test {
 namespace {

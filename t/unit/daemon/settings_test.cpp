@@ -1,7 +1,7 @@
 // Settings: file, environment, and every mistake named.
 #include "daemon/settings.hpp"
 
-#include "t/unit/daemon/cmocka_cpp.hpp"
+#include "cmocka_cpp.hpp"
 
 namespace sluice::test {
 namespace {
