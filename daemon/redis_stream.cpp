@@ -1,8 +1,11 @@
 #include "daemon/redis_stream.hpp"
 
 #include <hiredis/hiredis.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 
@@ -17,6 +20,9 @@ constexpr const char* kTrimEntriesMax = "10000";
 // The edge takes a state that is older than this for unknown.
 constexpr const char* kStateLifeMs = "5000";
 constexpr size_t kFieldsMax = 64;
+constexpr size_t kReceiveBytes = 256 * 1024;
+// What hiredis keeps of its buffer between replies; it would give back all above 16 KB each time.
+constexpr size_t kReaderBytesKept = 16 * 1024 * 1024;
 
 std::string_view text_of(const redisReply* reply) noexcept {
     return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS ||
@@ -91,7 +97,8 @@ void RedisStream::FreeReply::operator()(redisReply* reply) const noexcept {
     freeReplyObject(reply);
 }
 
-RedisStream::RedisStream(RedisOptions options) : options_(std::move(options)) {}
+RedisStream::RedisStream(RedisOptions options)
+    : options_(std::move(options)), received_(kReceiveBytes, '\0') {}
 RedisStream::~RedisStream() = default;
 
 RedisResult RedisStream::perform(const RedisAction& action) {
@@ -160,6 +167,7 @@ bool RedisStream::open_socket() {
         error_ = context_->errstr;
         return false;
     }
+    context_->reader->maxbuf = kReaderBytesKept;
     if (!url.is_unix) {
         redisEnableKeepAlive(context_.get());
     }
@@ -366,8 +374,42 @@ RedisStream::ReplyPtr RedisStream::command(const std::vector<std::string>& words
         texts[i] = words[i].data();
         sizes[i] = words[i].size();
     }
-    return ReplyPtr(static_cast<redisReply*>(redisCommandArgv(
-        context_.get(), static_cast<int>(words.size()), texts.data(), sizes.data())));
+    if (redisAppendCommandArgv(context_.get(), static_cast<int>(words.size()), texts.data(),
+                               sizes.data()) != REDIS_OK) {
+        return nullptr;
+    }
+    for (int written = 0; written == 0;) {
+        if (redisBufferWrite(context_.get(), &written) != REDIS_OK) {
+            return nullptr;
+        }
+    }
+    return receive();
+}
+
+// As redisGetReply, which takes 16 KB a system call.
+RedisStream::ReplyPtr RedisStream::receive() {
+    void* reply = nullptr;
+    for (;;) {
+        if (redisGetReplyFromReader(context_.get(), &reply) != REDIS_OK) {
+            return nullptr;
+        }
+        if (reply != nullptr) {
+            return ReplyPtr(static_cast<redisReply*>(reply));
+        }
+        const ssize_t bytes = recv(context_->fd, received_.data(), received_.size(), 0);
+        if (bytes < 0 && errno == EINTR) {
+            continue;
+        }
+        if (bytes <= 0) {
+            context_->err = bytes == 0 ? REDIS_ERR_EOF : REDIS_ERR_IO;
+            snprintf(context_->errstr, sizeof context_->errstr, "%s",
+                     bytes == 0        ? "closed by redis"
+                     : errno == EAGAIN ? "no answer in time"
+                                       : strerror(errno));
+            return nullptr;
+        }
+        redisReaderFeed(context_->reader, received_.data(), static_cast<size_t>(bytes));
+    }
 }
 
 bool RedisStream::command_ok(const std::vector<std::string>& words) {

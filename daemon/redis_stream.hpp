@@ -60,6 +60,7 @@ class RedisStream {
 
     // Null when the connection was lost; an error reply is returned as it is.
     ReplyPtr command(const std::vector<std::string>& words);
+    ReplyPtr receive();
     bool command_ok(const std::vector<std::string>& words);
     RedisResult failure(const redisReply* reply);
     RedisResult lost(const std::string& why);
@@ -67,6 +68,7 @@ class RedisStream {
 
     RedisOptions options_;
     std::unique_ptr<redisContext, FreeContext> context_;
+    std::string received_;  // from the socket, on the way to hiredis' reader
     std::string error_;
 };
 
