@@ -26,15 +26,6 @@ def test_batch_is_answered_in_the_shape_of_the_api(stack, api):
     stack.wait_rows(3)
 
 
-def test_batch_takes_an_array_and_concatenated_objects(stack, api):
-    one = '{"device_id":"d","log_level":"INFO","message":"m"}'
-    assert api.post("/api/logs/batch", f"[{one},{one}]").json["count"] == 2
-    ndjson = {"Content-Type": "application/x-ndjson"}
-    assert api.post("/api/logs/batch", f"{one}\n{one}\n", **ndjson).json["count"] == 2
-    assert api.post("/api/logs/batch", f"{one}{one}{one}").json["count"] == 3
-    stack.wait_rows(7)
-
-
 def test_largest_batch_arrives_whole_and_in_order(stack, api):
     sent = records(1000, log_data={"padding": "x" * 500})
     assert api.batch(sent).json["count"] == 1000

@@ -1,7 +1,5 @@
 """What the edge refuses, and how it says so; nothing of it reaches the stream."""
 
-import pytest
-
 PROBLEM = "application/problem+json"
 GOOD = {"device_id": "d", "log_level": "INFO", "message": "m"}
 
@@ -22,27 +20,27 @@ def test_malformed_bodies_are_400(stack, api):
     assert stack.redis.client.exists("logs:stream") == 0 or stack.redis.stream_length() == 0
 
 
-@pytest.mark.parametrize(
-    "change, field",
-    [
-        ({"device_id": None}, "device_id"),
-        ({"device_id": ""}, "device_id"),
-        ({"device_id": "x" * 51}, "device_id"),
-        ({"device_id": "a\u0007b"}, "device_id"),
-        ({"device_id": 7}, "device_id"),
-        ({"log_level": "LOUD"}, "log_level"),
-        ({"message": ""}, "message"),
-        ({"message": ["m"]}, "message"),
-        ({"log_data": "text"}, "log_data"),
-        ({"log_data": [1]}, "log_data"),
-        ({"timestamp": "yesterday"}, "timestamp"),
-    ],
-)
-def test_a_broken_rule_is_422_and_names_the_field(api, change, field):
-    record = {key: value for key, value in {**GOOD, **change}.items() if value is not None}
-    answer = api.post("/api/log", record)
-    check_problem(answer, 422)
-    assert [error["field"] for error in answer.json["errors"]] == [field], answer
+BROKEN_RULES = [
+    ({"device_id": None}, "device_id"),
+    ({"device_id": ""}, "device_id"),
+    ({"device_id": "x" * 51}, "device_id"),
+    ({"device_id": "a\u0007b"}, "device_id"),
+    ({"device_id": 7}, "device_id"),
+    ({"log_level": "LOUD"}, "log_level"),
+    ({"message": ""}, "message"),
+    ({"message": ["m"]}, "message"),
+    ({"log_data": "text"}, "log_data"),
+    ({"log_data": [1]}, "log_data"),
+    ({"timestamp": "yesterday"}, "timestamp"),
+]
+
+
+def test_a_broken_rule_is_422_and_names_the_field(api):
+    for change, field in BROKEN_RULES:
+        record = {key: value for key, value in {**GOOD, **change}.items() if value is not None}
+        answer = api.post("/api/log", record)
+        check_problem(answer, 422)
+        assert [error["field"] for error in answer.json["errors"]] == [field], (change, answer)
 
 
 def test_what_json_allows_but_postgres_cannot_store_is_422(api):

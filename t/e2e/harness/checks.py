@@ -4,6 +4,7 @@ import re
 
 # A line that says a program is broken, not that it met trouble it can handle.
 BAD_NGINX_LINE = re.compile(r"\[(alert|emerg|crit)\]")
+BAD_SLUICED_LINE = re.compile(r"^\S+ ERROR ")
 SANITIZER_LINE = re.compile(r"Sanitizer|runtime error:")
 
 
@@ -18,8 +19,10 @@ def bad_lines(folder, allowed):
                 found.append(f"{path.name}:\n{text[:4000]}")
             continue
         for line in text.splitlines():
-            is_bad = SANITIZER_LINE.search(line) or (
-                path.name.startswith("nginx") and BAD_NGINX_LINE.search(line)
+            is_bad = (
+                SANITIZER_LINE.search(line)
+                or (path.name.startswith("nginx") and BAD_NGINX_LINE.search(line))
+                or (path.name.startswith("sluiced") and BAD_SLUICED_LINE.search(line))
             )
             if is_bad and not any(pattern.search(line) for pattern in patterns):
                 found.append(f"{path.name}: {line}")

@@ -130,6 +130,7 @@ class Process:
             pass
         self.process.wait()
         wait_until(lambda: not processes_of_group(group), 10, f"{self.name}'s children are gone")
+        self.process = None
 
     def stop(self):
         """The stop signal, then a clean exit in time; otherwise killed, and a StopFailure."""
@@ -148,7 +149,6 @@ class Process:
             trouble = f"{self.name} did not leave within {self.stop_timeout} s"
         left = processes_of_group(self.pid)
         self.kill()
-        self.process = None
         if left and not trouble:
             trouble = f"{self.name} left children behind: {left}"
         if trouble:
