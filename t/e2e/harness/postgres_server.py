@@ -58,6 +58,8 @@ class PostgresServer(Process):
                     "--locale=C.UTF-8", "-A", "trust", "--no-sync"),
             check=True, cwd="/", stdout=subprocess.DEVNULL,
         )
+        with open(self.data / "postgresql.conf", "a", encoding="ascii") as conf:
+            conf.write("include = '../app/conf/postgres.conf'\n")
 
     def before_start(self):
         if not self.data.exists():
@@ -72,9 +74,7 @@ class PostgresServer(Process):
         (conf / "pg_ident.conf").write_text("")
 
     def command(self):
-        conf = self.folder / "app" / "conf" / "postgres.conf"
-        return as_user(BIN / "postgres", "-D", self.data, "-c", f"config_file={conf}",
-                       "-c", "unix_socket_permissions=0700")
+        return as_user(BIN / "postgres", "-D", self.data, "-c", "unix_socket_permissions=0700")
 
     def is_ready(self):
         try:
