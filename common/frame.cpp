@@ -68,6 +68,14 @@ ProducerId ProducerIds::next(int64_t now_ms) noexcept {
     return id;
 }
 
+ProducerId keyed_producer_id(const uint8_t* hash) noexcept {
+    ProducerId id;
+    std::memcpy(id.data(), hash, id.size());
+    id[6] = static_cast<uint8_t>(0x80 | (id[6] & 0x0f));
+    id[8] = static_cast<uint8_t>(0x80 | (id[8] & 0x3f));
+    return id;
+}
+
 char* write_frame_head(const FrameHead& head, char* rows) noexcept {
     char text[kFrameHeadBytesMax];
     char* out = append("*13\r\n$4\r\nXADD\r\n", text);

@@ -47,6 +47,13 @@ class ProducerIds {
     uint32_t counter_ = 0;
 };
 
+// A keyed request's frame is known by what the request was: a UUID version 8 of 16 bytes of a hash.
+// The version tells the two kinds apart.
+[[nodiscard]] ProducerId keyed_producer_id(const uint8_t* hash) noexcept;
+[[nodiscard]] inline bool is_keyed(const ProducerId& id) noexcept {
+    return id[6] >> 4 == 8;
+}
+
 // The XADD of a frame around rows that are already in place, so that payload is never moved: the
 // head is written right-aligned in front of the rows, the tail behind them.
 inline constexpr size_t kFrameHeadBytesMax = 512;

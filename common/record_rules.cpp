@@ -50,8 +50,7 @@ const RefusalText& refusal_text(Refusal refusal) noexcept {
         {"number_out_of_range", 422, "a number's exponent must be between -308 and 308"},
         {"no_memory", 503, "the server is out of memory"},
     };
-    static_assert(sizeof(texts) / sizeof(texts[0]) == static_cast<size_t>(Refusal::kNoMemory) + 1,
-                  "a text for every refusal");
+    static_assert(sizeof(texts) / sizeof(texts[0]) == kRefusalCount, "a text for every refusal");
     return texts[static_cast<size_t>(refusal)];
 }
 

@@ -60,6 +60,8 @@ enum class Refusal : uint8_t {
     kNoMemory,
 };
 
+inline constexpr unsigned kRefusalCount = static_cast<unsigned>(Refusal::kNoMemory) + 1;
+
 struct RefusalText {
     const char* code;  // stable: clients and counters use it
     int status;        // HTTP

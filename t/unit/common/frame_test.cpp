@@ -95,6 +95,18 @@ static void another_seed_gives_other_ids(void**) {
     assert_true(a.next(1) != b.next(1));
 }
 
+static void keyed_ids_are_uuids_that_follow_from_the_hash(void**) {
+    const uint8_t hash[32] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1};
+    const ProducerId id = keyed_producer_id(hash);
+    assert_int_equal(id[6] >> 4, 8);
+    assert_int_equal(id[8] >> 6, 2);
+    assert_true(is_keyed(id));
+    assert_true(id == keyed_producer_id(hash));
+    ProducerIds ids;
+    ids.seed(kSeed);
+    assert_false(is_keyed(ids.next(1)));
+}
+
 static FrameError read(std::vector<EntryField> fields) {
     Frame frame;
     return read_frame(fields.data(), fields.size(), &frame);
@@ -147,6 +159,7 @@ int main() {
         cmocka_unit_test(the_longest_stream_name_fits),
         cmocka_unit_test(producer_ids_are_uuids_that_rise_and_never_repeat),
         cmocka_unit_test(another_seed_gives_other_ids),
+        cmocka_unit_test(keyed_ids_are_uuids_that_follow_from_the_hash),
         cmocka_unit_test(what_is_no_frame_is_told_apart),
         cmocka_unit_test(a_broken_clock_is_stored_at_the_bound),
     };
