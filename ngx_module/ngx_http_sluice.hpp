@@ -40,9 +40,11 @@ enum ngx_http_sluice_health_e : ngx_uint_t {
 };
 
 typedef struct ngx_http_sluice_zone_s ngx_http_sluice_zone_t;
+typedef struct ngx_http_sluice_counters_s ngx_http_sluice_counters_t;
 typedef struct ngx_http_sluice_redis_s ngx_http_sluice_redis_t;
 typedef struct ngx_http_sluice_commit_s ngx_http_sluice_commit_t;
 typedef struct ngx_http_sluice_watch_s ngx_http_sluice_watch_t;
+typedef struct ngx_http_sluice_frame_s ngx_http_sluice_frame_t;
 
 typedef struct {
     ngx_shm_zone_t *shm_zone;
@@ -68,12 +70,44 @@ typedef struct {
     ngx_uint_t records_max;
     size_t record_bytes_max;
     ngx_uint_t unknown_fields;  /* 1 = refused */
+    ngx_http_complex_value_t *principal;
 } ngx_http_sluice_loc_conf_t;
+
+/*
+ * A request from its header to the log. Between its body and its answer it stands in a queue,
+ * where it waits either for room in a frame or, its rows being in one, for that frame's reply; it
+ * leaves the queue when it is answered or its client goes away.
+ */
+typedef struct {
+    ngx_queue_t queue;
+    ngx_http_request_t *request;
+    ngx_http_sluice_loc_conf_t *conf;
+
+    std::string_view body;
+    u_char *gathered;                /* a body that comes in pieces, and the room for it */
+    size_t room;
+
+    ngx_msec_t deadline;
+    ngx_http_sluice_frame_t *frame;  /* NULL: it waits for room */
+    ngx_uint_t first;                /* position of its first record in the frame */
+    ngx_uint_t records;
+    sluice::ProducerId key_id;       /* of a keyed request's frame */
+
+    /* what it came to, for variables */
+    ngx_uint_t code;
+    ngx_str_t message_id;            /* of its first record */
+    uint64_t redis_us;
+
+    unsigned waiting:1;
+    unsigned keyed:1;
+    unsigned answered:1;
+} ngx_http_sluice_ctx_t;
 
 /* One worker's parts; made in init_process, so nothing here is shared between processes. */
 typedef struct {
     ngx_http_sluice_main_conf_t *conf;
     ngx_http_sluice_zone_t *zone;
+    ngx_http_sluice_counters_t *counters;
     ngx_http_sluice_redis_t *redis;
     ngx_http_sluice_commit_t *commit;
     ngx_http_sluice_watch_t *watch;

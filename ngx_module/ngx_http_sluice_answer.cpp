@@ -5,6 +5,7 @@
 
 #include "common/problem.hpp"
 #include "common/timestamp.hpp"
+#include "ngx_http_sluice_counters.hpp"
 
 
 typedef struct {
@@ -22,6 +23,9 @@ static const ngx_http_sluice_trouble_t  ngx_http_sluice_troubles[] = {
       "the Content-Type must be application/json, in UTF-8", 0 },
     { 415, "unsupported_content_encoding",
       "the body must be sent without a Content-Encoding", 0 },
+    { 400, "bad_idempotency_key",
+      "Idempotency-Key must be one header of 1 to 255 visible characters", 0 },
+    { 425, "too_early", "records are not taken from TLS early data, which can be replayed", 0 },
     { 413, "body_too_large", "the body did not fit into the memory set aside for it", 0 },
     { 503, "redis_unavailable",
       "the log store cannot be reached; nothing was stored, send again later", 2 },
@@ -29,6 +33,8 @@ static const ngx_http_sluice_trouble_t  ngx_http_sluice_troubles[] = {
       "the log store does not answer; nothing was stored, send again later", 5 },
     { 503, "redis_refused",
       "the log store refuses writes; nothing was stored, send again later", 5 },
+    { 503, "redis_full",
+      "the log store is full; nothing was stored, send again later", 10 },
     { 503, "outcome_unknown",
       "the log store was lost before it confirmed: the records may or may not be stored", 2 },
     { 503, "durability_below_minimum",
@@ -42,6 +48,12 @@ static ngx_str_t  ngx_http_sluice_json_type = ngx_string("application/json");
 static ngx_str_t  ngx_http_sluice_problem_type = ngx_string("application/problem+json");
 
 
+static_assert(sizeof(ngx_http_sluice_troubles) / sizeof(ngx_http_sluice_troubles[0])
+                  == NGX_HTTP_SLUICE_TROUBLES,
+              "a text for every trouble");
+
+
+static void ngx_http_sluice_answer_count(ngx_http_request_t *r, ngx_uint_t code);
 static ngx_int_t ngx_http_sluice_answer_problem(ngx_http_request_t *r,
     const sluice::Problem &problem, size_t members, ngx_buf_t **b);
 static ngx_int_t ngx_http_sluice_answer_add_header(ngx_http_request_t *r, const char *name,
@@ -65,6 +77,73 @@ ngx_http_sluice_append_number(char *out, uint64_t number)
 }
 
 
+/* The trouble that a code stands for, or NULL. */
+
+static const ngx_http_sluice_trouble_t *
+ngx_http_sluice_code_trouble(ngx_uint_t code)
+{
+    return code >= 1 && code <= NGX_HTTP_SLUICE_TROUBLES ? &ngx_http_sluice_troubles[code - 1]
+                                                         : NULL;
+}
+
+
+const char *
+ngx_http_sluice_code_name(ngx_uint_t code)
+{
+    const ngx_http_sluice_trouble_t  *trouble = ngx_http_sluice_code_trouble(code);
+
+    if (trouble) {
+        return trouble->code;
+    }
+
+    if (code == NGX_HTTP_SLUICE_CODE_QUEUED) {
+        return "queued";
+    }
+
+    return sluice::refusal_text(static_cast<sluice::Refusal>(code - NGX_HTTP_SLUICE_TROUBLES)).code;
+}
+
+
+ngx_str_t
+ngx_http_sluice_code_status(const ngx_http_sluice_ctx_t *ctx)
+{
+    const char                       *status;
+    const ngx_http_sluice_trouble_t  *trouble = ngx_http_sluice_code_trouble(ctx->code);
+
+    if (!ctx->answered) {
+        status = "abandoned";
+
+    } else if (ctx->code == NGX_HTTP_SLUICE_CODE_QUEUED) {
+        status = "queued";
+
+    } else if (trouble == &ngx_http_sluice_troubles[NGX_HTTP_SLUICE_OUTCOME_UNKNOWN]) {
+        status = "unknown";
+
+    } else {
+        status = trouble && trouble->status == 503 ? "unavailable" : "refused";
+    }
+
+    return ngx_http_sluice_str(status);
+}
+
+
+/* Once a request, before the answer is sent: what can go wrong after it is only the sending. */
+
+static void
+ngx_http_sluice_answer_count(ngx_http_request_t *r, ngx_uint_t code)
+{
+    ngx_http_sluice_ctx_t  *ctx;
+
+    ngx_http_sluice_worker.counters->answers[code]++;
+
+    ctx = static_cast<ngx_http_sluice_ctx_t *>(
+        ngx_http_get_module_ctx(r, ngx_http_sluice_module));
+
+    ctx->code = code;
+    ctx->answered = 1;
+}
+
+
 ngx_int_t
 ngx_http_sluice_answer_trouble(ngx_http_request_t *r, ngx_http_sluice_trouble_e trouble)
 {
@@ -73,6 +152,8 @@ ngx_http_sluice_answer_trouble(ngx_http_request_t *r, ngx_http_sluice_trouble_e 
     ngx_str_t                         value, post = ngx_string("POST");
     sluice::Problem                   problem;
     const ngx_http_sluice_trouble_t  *t = &ngx_http_sluice_troubles[trouble];
+
+    ngx_http_sluice_answer_count(r, 1 + trouble);
 
     if (t->retry_after) {
         p = static_cast<u_char *>(ngx_pnalloc(r->pool, NGX_INT_T_LEN));
@@ -103,24 +184,27 @@ ngx_http_sluice_answer_trouble(ngx_http_request_t *r, ngx_http_sluice_trouble_e 
 
     *b->last++ = '}';
 
-    return ngx_http_sluice_answer_json(r, t->status, ngx_http_sluice_problem_type, b);
+    return ngx_http_sluice_answer_send(r, t->status, ngx_http_sluice_problem_type, b);
 }
 
 
 ngx_int_t
-ngx_http_sluice_answer_refusal(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
-    std::string_view body, const sluice::BodyRows &rows)
+ngx_http_sluice_answer_refusal(ngx_http_sluice_ctx_t *ctx, const sluice::BodyRows &rows)
 {
     char                       *out;
     u_char                     *end, detail[256];
     ngx_buf_t                  *b;
     sluice::Problem             problem;
-    const ngx_uint_t            batch = slcf->ingest == NGX_HTTP_SLUICE_BATCH;
+    ngx_http_request_t         *r = ctx->request;
+    const ngx_uint_t            batch = ctx->conf->ingest == NGX_HTTP_SLUICE_BATCH;
     const sluice::RefusalText  &text = sluice::refusal_text(rows.refusal);
 
     if (rows.refusal == sluice::Refusal::kNoMemory) {
         return ngx_http_sluice_answer_trouble(r, NGX_HTTP_SLUICE_NO_MEMORY);
     }
+
+    ngx_http_sluice_answer_count(r, NGX_HTTP_SLUICE_TROUBLES
+                                    + static_cast<ngx_uint_t>(rows.refusal));
 
     if (rows.errors_kept) {
         const sluice::RecordError  &error = rows.errors[0];
@@ -135,11 +219,12 @@ ngx_http_sluice_answer_refusal(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t
         end = ngx_snprintf(end, detail + sizeof(detail) - end, "%s", text.rule);
 
     } else if (rows.refusal == sluice::Refusal::kTooManyRecords) {
-        end = ngx_snprintf(detail, sizeof(detail), "%s (%ui)", text.rule, slcf->records_max);
+        end = ngx_snprintf(detail, sizeof(detail), "%s (%ui)", text.rule,
+                           ctx->conf->records_max);
 
     } else {
         end = ngx_snprintf(detail, sizeof(detail), "%s; it broke at byte %uD of %uz", text.rule,
-                           rows.offset, body.size());
+                           rows.offset, ctx->body.size());
     }
 
     problem.status = text.status;
@@ -160,7 +245,7 @@ ngx_http_sluice_answer_refusal(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t
     *out++ = '}';
     b->last = reinterpret_cast<u_char *>(out);
 
-    return ngx_http_sluice_answer_json(r, text.status, ngx_http_sluice_problem_type, b);
+    return ngx_http_sluice_answer_send(r, text.status, ngx_http_sluice_problem_type, b);
 }
 
 
@@ -198,40 +283,50 @@ ngx_http_sluice_answer_errors(char *out, const sluice::BodyRows &rows, ngx_uint_
 
 
 ngx_int_t
-ngx_http_sluice_answer_queued(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
-    std::string_view entry_id, ngx_uint_t first, ngx_uint_t records, int64_t time_ms)
+ngx_http_sluice_answer_queued(ngx_http_sluice_ctx_t *ctx, std::string_view entry_id,
+    int64_t time_ms)
 {
-    char        *out;
-    ngx_buf_t   *b;
-    ngx_uint_t   last = first + records;
+    char                *out;
+    ngx_buf_t           *b;
+    ngx_uint_t           last = ctx->first + ctx->records;
+    const ngx_uint_t     single = ctx->conf->ingest == NGX_HTTP_SLUICE_LOG;
+    ngx_http_request_t  *r = ctx->request;
 
-    b = ngx_create_temp_buf(r->pool, 128 + records * (entry_id.size() + NGX_INT_T_LEN));
+    ngx_http_sluice_answer_count(r, NGX_HTTP_SLUICE_CODE_QUEUED);
+    ngx_http_sluice_worker.counters->records += ctx->records;
+
+    b = ngx_create_temp_buf(r->pool, 128 + ctx->records * (entry_id.size() + NGX_INT_T_LEN));
     if (b == NULL) {
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 
     out = reinterpret_cast<char *>(b->pos);
 
-    if (slcf->ingest == NGX_HTTP_SLUICE_LOG) {
+    if (single) {
         out = ngx_http_sluice_append(out, "{\"status\":\"queued\",\"message_id\":");
     } else {
         out = ngx_http_sluice_append(out, "{\"status\":\"queued\",\"count\":");
-        out = ngx_http_sluice_append_number(out, records);
+        out = ngx_http_sluice_append_number(out, ctx->records);
         out = ngx_http_sluice_append(out, ",\"message_ids\":[");
     }
 
-    for (ngx_uint_t i = first; i < last; i++) {
-        if (i > first) {
-            *out++ = ',';
-        }
+    for (ngx_uint_t i = ctx->first; i < last; i++) {
         *out++ = '"';
+        if (i == ctx->first) {
+            ctx->message_id.data = reinterpret_cast<u_char *>(out);
+        }
         out = ngx_http_sluice_append(out, entry_id);
         *out++ = '-';
         out = ngx_http_sluice_append_number(out, i);
+        if (i == ctx->first) {
+            ctx->message_id.len = reinterpret_cast<u_char *>(out) - ctx->message_id.data;
+        }
         *out++ = '"';
+        *out++ = ',';
     }
+    out--;
 
-    if (slcf->ingest == NGX_HTTP_SLUICE_BATCH) {
+    if (!single) {
         *out++ = ']';
     }
 
@@ -241,7 +336,7 @@ ngx_http_sluice_answer_queued(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t 
 
     b->last = reinterpret_cast<u_char *>(out);
 
-    return ngx_http_sluice_answer_json(r, NGX_HTTP_OK, ngx_http_sluice_json_type, b);
+    return ngx_http_sluice_answer_send(r, NGX_HTTP_OK, ngx_http_sluice_json_type, b);
 }
 
 
@@ -264,7 +359,7 @@ ngx_http_sluice_answer_problem(ngx_http_request_t *r, const sluice::Problem &pro
 
 
 ngx_int_t
-ngx_http_sluice_answer_json(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t type,
+ngx_http_sluice_answer_send(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t type,
     ngx_buf_t *b)
 {
     ngx_int_t    rc;

@@ -13,28 +13,41 @@ enum ngx_http_sluice_trouble_e : ngx_uint_t {
     NGX_HTTP_SLUICE_WRONG_METHOD = 0,
     NGX_HTTP_SLUICE_WRONG_TYPE,
     NGX_HTTP_SLUICE_WRONG_ENCODING,
+    NGX_HTTP_SLUICE_BAD_KEY,
+    NGX_HTTP_SLUICE_EARLY_DATA,
     NGX_HTTP_SLUICE_BODY_TOO_LARGE,
     NGX_HTTP_SLUICE_REDIS_AWAY,
     NGX_HTTP_SLUICE_REDIS_SLOW,
     NGX_HTTP_SLUICE_REDIS_REFUSED,
+    NGX_HTTP_SLUICE_REDIS_FULL,
     NGX_HTTP_SLUICE_OUTCOME_UNKNOWN,
     NGX_HTTP_SLUICE_NOT_DURABLE,
     NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT,
-    NGX_HTTP_SLUICE_NO_MEMORY
+    NGX_HTTP_SLUICE_NO_MEMORY,
+    NGX_HTTP_SLUICE_TROUBLES
 };
+
+/* A code for everything a request can come to: queued, then the troubles, then the refusals. */
+#define NGX_HTTP_SLUICE_CODE_QUEUED  0
+#define NGX_HTTP_SLUICE_CODES        (NGX_HTTP_SLUICE_TROUBLES + sluice::kRefusalCount)
+
+const char *ngx_http_sluice_code_name(ngx_uint_t code);
+
+/* "queued", "refused", "unavailable", "unknown" or "abandoned" */
+ngx_str_t ngx_http_sluice_code_status(const ngx_http_sluice_ctx_t *ctx);
 
 ngx_int_t ngx_http_sluice_answer_trouble(ngx_http_request_t *r,
     ngx_http_sluice_trouble_e trouble);
 
-ngx_int_t ngx_http_sluice_answer_refusal(ngx_http_request_t *r,
-    ngx_http_sluice_loc_conf_t *slcf, std::string_view body, const sluice::BodyRows &rows);
+ngx_int_t ngx_http_sluice_answer_refusal(ngx_http_sluice_ctx_t *ctx,
+    const sluice::BodyRows &rows);
 
-/* records from position first on, of the frame that Redis stored as entry_id */
-ngx_int_t ngx_http_sluice_answer_queued(ngx_http_request_t *r, ngx_http_sluice_loc_conf_t *slcf,
-    std::string_view entry_id, ngx_uint_t first, ngx_uint_t records, int64_t time_ms);
+/* its records are in the frame that Redis stored as entry_id */
+ngx_int_t ngx_http_sluice_answer_queued(ngx_http_sluice_ctx_t *ctx, std::string_view entry_id,
+    int64_t time_ms);
 
-/* Sends b, whose text is JSON of the given type. */
-ngx_int_t ngx_http_sluice_answer_json(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t type,
+/* Sends b, whose text is of the given type. */
+ngx_int_t ngx_http_sluice_answer_send(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t type,
     ngx_buf_t *b);
 
 /* Ends a request from an event that is not its own. */

@@ -4,39 +4,14 @@
 #include <sys/random.h>
 
 #include "ngx_http_sluice_answer.hpp"
-#include "ngx_http_sluice_redis.hpp"
+#include "ngx_http_sluice_counters.hpp"
+#include "ngx_http_sluice_frame.hpp"
+#include "ngx_http_sluice_log.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
 
 /* In flight at once; more gain nothing, for frames grow while these are on their way. */
-#define NGX_HTTP_SLUICE_FRAMES          4
-
-/* A frame takes no further request once it has reached one of these. */
-#define NGX_HTTP_SLUICE_FRAME_BYTES     (1024 * 1024)
-#define NGX_HTTP_SLUICE_FRAME_RECORDS   20000
-
-/* Buffers grow with the largest frames so far; beyond this they are given back. */
-#define NGX_HTTP_SLUICE_BUFFER_MIN      (64 * 1024)
-#define NGX_HTTP_SLUICE_BUFFER_KEPT     (4 * NGX_HTTP_SLUICE_FRAME_BYTES)
-
-
-/*
- *    buffer            rows                    rows + size           buffer + capacity
- *    | room for the head | n rows of all requests | room for the tail    |
- */
-
-struct ngx_http_sluice_frame_s {
-    ngx_queue_t                queue;      /* in commit->free */
-    ngx_http_sluice_command_t  command;
-    ngx_queue_t                requests;   /* in the order of their records */
-
-    char                      *buffer;
-    size_t                     capacity;
-    size_t                     size;       /* of the rows */
-    uint32_t                   records;
-    ngx_msec_t                 deadline;   /* of its first request */
-    int64_t                    time_ms;
-};
+#define NGX_HTTP_SLUICE_FRAMES  4
 
 
 struct ngx_http_sluice_commit_s {
@@ -45,7 +20,8 @@ struct ngx_http_sluice_commit_s {
     ngx_event_t                   deadline;   /* of the request that waits longest */
 
     ngx_queue_t                   free;       /* frames */
-    ngx_http_sluice_frame_t      *open;       /* NULL: all frames are in flight */
+    ngx_queue_t                   again;      /* frames to be sent again, in their order */
+    ngx_http_sluice_frame_t      *open;       /* NULL: every frame is on its way */
     ngx_uint_t                    inflight;   /* frames */
     ngx_http_sluice_frame_t       frames[NGX_HTTP_SLUICE_FRAMES + 1];
 
@@ -58,29 +34,69 @@ struct ngx_http_sluice_commit_s {
 };
 
 
+/* What an error reply means for the requests of the frame, and for the connection. */
+
+static const struct {
+    ngx_http_sluice_trouble_e  trouble;
+    ngx_uint_t                 drop;  /* the address may lead to a better one now */
+} ngx_http_sluice_commit_errors[] = {
+    { NGX_HTTP_SLUICE_REDIS_FULL, 0 },     /* OOM */
+    { NGX_HTTP_SLUICE_REDIS_AWAY, 1 },     /* READONLY: no longer the master */
+    { NGX_HTTP_SLUICE_REDIS_AWAY, 0 },     /* LOADING */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* MISCONF: its disk */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 1 },  /* NOAUTH: the user was changed */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 1 },  /* WRONGPASS */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* NOPERM */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* WRONGTYPE */
+    { NGX_HTTP_SLUICE_REDIS_AWAY, 1 },     /* MASTERDOWN */
+    { NGX_HTTP_SLUICE_NOT_DURABLE, 0 },    /* NOREPLICAS */
+    { NGX_HTTP_SLUICE_REDIS_AWAY, 0 },     /* BUSY: a script runs */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* CLUSTER */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* all others */
+};
+
+static_assert(sizeof(ngx_http_sluice_commit_errors) / sizeof(ngx_http_sluice_commit_errors[0])
+                  == NGX_HTTP_SLUICE_ERRORS,
+              "a meaning for every error");
+
+
 static ngx_int_t ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_ctx_t *ctx);
-static ngx_int_t ngx_http_sluice_commit_make_room(ngx_http_sluice_frame_t *frame, size_t size);
-static ngx_uint_t ngx_http_sluice_commit_has_room(ngx_http_sluice_commit_t *commit);
+static ngx_uint_t ngx_http_sluice_commit_has_room(ngx_http_sluice_commit_t *commit,
+    const ngx_http_sluice_ctx_t *ctx);
 static void ngx_http_sluice_commit_wait(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_ctx_t *ctx, ngx_queue_t *queue);
 static void ngx_http_sluice_commit_leave(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_ctx_t *ctx);
-static void ngx_http_sluice_commit_flush(ngx_http_sluice_commit_t *commit);
+static void ngx_http_sluice_commit_post(ngx_http_sluice_commit_t *commit);
+static void ngx_http_sluice_commit_flush(ngx_event_t *ev);
 static void ngx_http_sluice_commit_unpark(ngx_http_sluice_commit_t *commit);
-static void ngx_http_sluice_commit_send(ngx_http_sluice_commit_t *commit);
+static void ngx_http_sluice_commit_send_open(ngx_http_sluice_commit_t *commit);
+static void ngx_http_sluice_commit_send(ngx_http_sluice_commit_t *commit,
+    ngx_http_sluice_frame_t *frame);
 static void ngx_http_sluice_commit_reply(ngx_http_sluice_command_t *command, ngx_uint_t outcome,
     const sluice::Reply *reply);
-static void ngx_http_sluice_commit_free(ngx_http_sluice_commit_t *commit,
+static void ngx_http_sluice_commit_stored(ngx_http_sluice_commit_t *commit,
+    ngx_http_sluice_frame_t *frame, std::string_view entry_id);
+static void ngx_http_sluice_commit_refused(ngx_http_sluice_commit_t *commit,
+    ngx_http_sluice_frame_t *frame, std::string_view error);
+static void ngx_http_sluice_commit_lost(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_frame_t *frame);
+static void ngx_http_sluice_commit_give_up(ngx_http_sluice_commit_t *commit,
+    ngx_http_sluice_frame_t *frame, ngx_http_sluice_trouble_e trouble);
 static void ngx_http_sluice_commit_refuse_all(ngx_http_sluice_commit_t *commit,
     ngx_queue_t *queue, ngx_http_sluice_trouble_e trouble);
 static void ngx_http_sluice_commit_refuse_open(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_trouble_e trouble);
-static void ngx_http_sluice_commit_flush_handler(ngx_event_t *ev);
-static void ngx_http_sluice_commit_deadline_handler(ngx_event_t *ev);
+static void ngx_http_sluice_commit_overdue(ngx_event_t *ev);
 static void ngx_http_sluice_commit_arm_deadline(ngx_http_sluice_commit_t *commit);
-static ngx_http_sluice_ctx_t *ngx_http_sluice_commit_first(ngx_queue_t *queue);
+
+
+static ngx_uint_t
+ngx_http_sluice_commit_is_past(ngx_msec_t deadline)
+{
+    return static_cast<ngx_msec_int_t>(ngx_current_msec - deadline) >= 0;
+}
 
 
 ngx_http_sluice_commit_t *
@@ -105,16 +121,17 @@ ngx_http_sluice_commit_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *c
     commit->conf = conf;
     commit->producer_ids.seed(seed);
 
-    commit->flush.handler = ngx_http_sluice_commit_flush_handler;
+    commit->flush.handler = ngx_http_sluice_commit_flush;
     commit->flush.data = commit;
     commit->flush.log = cycle->log;
 
     /* not cancelable: a worker that is to leave waits for those who wait here */
-    commit->deadline.handler = ngx_http_sluice_commit_deadline_handler;
+    commit->deadline.handler = ngx_http_sluice_commit_overdue;
     commit->deadline.data = commit;
     commit->deadline.log = cycle->log;
 
     ngx_queue_init(&commit->parked);
+    ngx_queue_init(&commit->again);
     ngx_queue_init(&commit->free);
 
     for (ngx_http_sluice_frame_t &frame : commit->frames) {
@@ -131,9 +148,7 @@ void
 ngx_http_sluice_commit_destroy(ngx_http_sluice_commit_t *commit)
 {
     for (ngx_http_sluice_frame_t &frame : commit->frames) {
-        if (frame.buffer) {
-            ngx_free(frame.buffer);
-        }
+        ngx_http_sluice_frame_release(&frame, 1);
     }
 
     commit->~ngx_http_sluice_commit_s();
@@ -165,7 +180,7 @@ ngx_http_sluice_commit_submit(ngx_http_sluice_commit_t *commit, ngx_http_sluice_
     ctx->deadline = ngx_current_msec + commit->conf->timeout;
 
     if (ngx_queue_empty(&commit->parked) && ngx_http_sluice_redis_ready(redis)
-        && ngx_http_sluice_commit_has_room(commit))
+        && ngx_http_sluice_commit_has_room(commit, ctx))
     {
         return ngx_http_sluice_commit_place(commit, ctx);
     }
@@ -180,26 +195,39 @@ void
 ngx_http_sluice_commit_abandon(ngx_http_sluice_commit_t *commit, ngx_http_sluice_ctx_t *ctx)
 {
     if (ctx->waiting) {
+        ngx_http_sluice_worker.counters->abandoned++;
         ngx_http_sluice_commit_leave(commit, ctx);
     }
 }
 
 
-/* An open frame that takes another request; a full one leaves at once if it may. */
+ngx_uint_t
+ngx_http_sluice_commit_waiting(ngx_http_sluice_commit_t *commit)
+{
+    return commit->requests != 0;
+}
+
+
+/*
+ * An open frame that takes this request. One that is full leaves at once, if it may; and a keyed
+ * request wants a frame of its own.
+ */
 
 static ngx_uint_t
-ngx_http_sluice_commit_has_room(ngx_http_sluice_commit_t *commit)
+ngx_http_sluice_commit_has_room(ngx_http_sluice_commit_t *commit,
+    const ngx_http_sluice_ctx_t *ctx)
 {
     ngx_queue_t              *q;
     ngx_http_sluice_frame_t  *frame = commit->open;
 
-    if (frame && (frame->size >= NGX_HTTP_SLUICE_FRAME_BYTES
-                  || frame->records >= NGX_HTTP_SLUICE_FRAME_RECORDS))
-    {
+    if (frame && frame->records && (ngx_http_sluice_frame_full(frame) || ctx->keyed)) {
+
         if (commit->inflight == NGX_HTTP_SLUICE_FRAMES) {
             return 0;
         }
-        ngx_http_sluice_commit_send(commit);
+
+        ngx_http_sluice_commit_send_open(commit);
+
         if (!ngx_http_sluice_redis_ready(ngx_http_sluice_worker.redis)) {
             return 0;
         }
@@ -213,8 +241,7 @@ ngx_http_sluice_commit_has_room(ngx_http_sluice_commit_t *commit)
         q = ngx_queue_head(&commit->free);
         ngx_queue_remove(q);
         commit->open = ngx_queue_data(q, ngx_http_sluice_frame_t, queue);
-        commit->open->size = 0;
-        commit->open->records = 0;
+        ngx_http_sluice_frame_open(commit->open);
     }
 
     return 1;
@@ -231,78 +258,49 @@ ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
     sluice::BodyRows             body;
     sluice::BodyLimits           limits;
     ngx_http_sluice_frame_t     *frame = commit->open;
-    ngx_http_sluice_loc_conf_t  *slcf = ctx->conf;
+    ngx_http_sluice_counters_t  *counters = ngx_http_sluice_worker.counters;
 
-    limits.records_max = slcf->records_max;
-    limits.record_bytes_max = slcf->record_bytes_max;
-    limits.unknown_fields_refused = slcf->unknown_fields != 0;
+    limits.records_max = ctx->conf->records_max;
+    limits.record_bytes_max = ctx->conf->record_bytes_max;
+    limits.unknown_fields_refused = ctx->conf->unknown_fields != 0;
 
-    if (ngx_http_sluice_commit_make_room(frame, sluice::rows_bytes_max(ctx->body.size()))
-        != NGX_OK)
-    {
+    rows = ngx_http_sluice_frame_make_room(frame, sluice::rows_bytes_max(ctx->body.size()));
+    if (rows == NULL) {
         return ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_NO_MEMORY);
     }
 
-    rows = frame->buffer + sluice::kFrameHeadBytesMax + frame->size;
-    end = commit->json.parse(slcf->ingest == NGX_HTTP_SLUICE_LOG ? sluice::BodyShape::kRecord
-                                                                 : sluice::BodyShape::kBatch,
+    end = commit->json.parse(ctx->conf->ingest == NGX_HTTP_SLUICE_LOG ? sluice::BodyShape::kRecord
+                                                                      : sluice::BodyShape::kBatch,
                              ctx->body, limits, rows, &body);
 
+    ctx->records = body.records;
+    counters->body_bytes += ctx->body.size();
+
     if (body.refusal != sluice::Refusal::kNone) {
-        return ngx_http_sluice_answer_refusal(ctx->request, slcf, ctx->body, body);
+        return ngx_http_sluice_answer_refusal(ctx, body);
     }
+
+    counters->nuls_replaced += body.nuls_replaced;
+    counters->unknown_fields += body.unknown_fields;
 
     if (frame->records == 0) {
         tp = ngx_timeofday();
         frame->time_ms = static_cast<int64_t>(tp->sec) * 1000 + tp->msec;
         frame->deadline = ctx->deadline;
+        frame->keyed = ctx->keyed;
+        frame->id = ctx->keyed ? ctx->key_id : commit->producer_ids.next(frame->time_ms);
     }
 
     ctx->frame = frame;
     ctx->first = frame->records;
-    ctx->records = body.records;
 
     frame->size += end - rows;
     frame->records += body.records;
 
     ngx_http_sluice_commit_wait(commit, ctx, &frame->requests);
-
-    if (!commit->flush.posted) {
-        ngx_post_event(&commit->flush, &ngx_posted_events);
-    }
+    ngx_http_sluice_commit_post(commit);
 
     return NGX_DONE;
-}
-
-
-static ngx_int_t
-ngx_http_sluice_commit_make_room(ngx_http_sluice_frame_t *frame, size_t size)
-{
-    char    *buffer;
-    size_t   used = sluice::kFrameHeadBytesMax + frame->size;
-    size_t   need = used + size + sluice::kFrameTailBytes;
-
-    if (need <= frame->capacity) {
-        return NGX_OK;
-    }
-
-    need = ngx_max(need, 2 * frame->capacity);
-    need = ngx_max(need, NGX_HTTP_SLUICE_BUFFER_MIN);
-
-    buffer = static_cast<char *>(ngx_alloc(need, ngx_cycle->log));
-    if (buffer == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (frame->buffer) {
-        ngx_memcpy(buffer, frame->buffer, used);
-        ngx_free(frame->buffer);
-    }
-
-    frame->buffer = buffer;
-    frame->capacity = need;
-
-    return NGX_OK;
 }
 
 
@@ -315,6 +313,9 @@ ngx_http_sluice_commit_wait(ngx_http_sluice_commit_t *commit, ngx_http_sluice_ct
     ctx->waiting = 1;
     commit->requests++;
     commit->bytes += ctx->body.size();
+
+    ngx_http_sluice_worker.counters->inflight_requests = commit->requests;
+    ngx_http_sluice_worker.counters->inflight_bytes = commit->bytes;
 
     if (!commit->deadline.timer_set) {
         ngx_add_timer(&commit->deadline, commit->conf->timeout);
@@ -331,7 +332,10 @@ ngx_http_sluice_commit_leave(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
     commit->requests--;
     commit->bytes -= ctx->body.size();
 
-    /* late, the timer only looks again; but with nobody waiting it must not hold the worker */
+    ngx_http_sluice_worker.counters->inflight_requests = commit->requests;
+    ngx_http_sluice_worker.counters->inflight_bytes = commit->bytes;
+
+    /* with somebody left it only looks again too early; with nobody it must not hold the worker */
     if (commit->requests == 0 && commit->deadline.timer_set) {
         ngx_del_timer(&commit->deadline);
     }
@@ -339,23 +343,36 @@ ngx_http_sluice_commit_leave(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
 
 
 static void
-ngx_http_sluice_commit_flush_handler(ngx_event_t *ev)
+ngx_http_sluice_commit_post(ngx_http_sluice_commit_t *commit)
 {
-    ngx_http_sluice_commit_flush(static_cast<ngx_http_sluice_commit_t *>(ev->data));
+    if (!commit->flush.posted) {
+        ngx_post_event(&commit->flush, &ngx_posted_events);
+    }
 }
 
 
 /* Any call from here may have changed everything: each step looks anew. */
 
 static void
-ngx_http_sluice_commit_flush(ngx_http_sluice_commit_t *commit)
+ngx_http_sluice_commit_flush(ngx_event_t *ev)
 {
-    ngx_http_sluice_redis_t  *redis = ngx_http_sluice_worker.redis;
+    ngx_queue_t               *q;
+    ngx_http_sluice_redis_t   *redis = ngx_http_sluice_worker.redis;
+    ngx_http_sluice_commit_t  *commit = static_cast<ngx_http_sluice_commit_t *>(ev->data);
 
     if (!ngx_http_sluice_redis_ready(redis)) {
-        /* while it can still come back the requests wait; else down() has refused them */
-        (void) ngx_http_sluice_redis_usable(redis);
+        if (commit->requests) {
+            /* while it can come back they wait; else redis_down() has answered them */
+            (void) ngx_http_sluice_redis_usable(redis);
+        }
         return;
+    }
+
+    while (!ngx_queue_empty(&commit->again) && ngx_http_sluice_redis_ready(redis)) {
+        q = ngx_queue_head(&commit->again);
+        ngx_queue_remove(q);
+        ngx_http_sluice_worker.counters->frames[NGX_HTTP_SLUICE_FRAME_RESENT]++;
+        ngx_http_sluice_commit_send(commit, ngx_queue_data(q, ngx_http_sluice_frame_t, queue));
     }
 
     ngx_http_sluice_commit_unpark(commit);
@@ -363,7 +380,7 @@ ngx_http_sluice_commit_flush(ngx_http_sluice_commit_t *commit)
     if (commit->open && commit->open->records && commit->inflight < NGX_HTTP_SLUICE_FRAMES
         && ngx_http_sluice_redis_ready(redis))
     {
-        ngx_http_sluice_commit_send(commit);
+        ngx_http_sluice_commit_send_open(commit);
     }
 }
 
@@ -375,11 +392,13 @@ ngx_http_sluice_commit_unpark(ngx_http_sluice_commit_t *commit)
     ngx_http_sluice_ctx_t    *ctx;
     ngx_http_sluice_redis_t  *redis = ngx_http_sluice_worker.redis;
 
-    while (!ngx_queue_empty(&commit->parked)
-           && ngx_http_sluice_redis_ready(redis)
-           && ngx_http_sluice_commit_has_room(commit))
-    {
-        ctx = ngx_http_sluice_commit_first(&commit->parked);
+    while (!ngx_queue_empty(&commit->parked) && ngx_http_sluice_redis_ready(redis)) {
+        ctx = ngx_http_sluice_first(&commit->parked);
+
+        if (!ngx_http_sluice_commit_has_room(commit, ctx)) {
+            return;
+        }
+
         ngx_http_sluice_commit_leave(commit, ctx);
 
         if (ngx_http_sluice_durability(ngx_http_sluice_worker.zone) < commit->conf->durability) {
@@ -396,29 +415,27 @@ ngx_http_sluice_commit_unpark(ngx_http_sluice_commit_t *commit)
 
 
 static void
-ngx_http_sluice_commit_send(ngx_http_sluice_commit_t *commit)
+ngx_http_sluice_commit_send_open(ngx_http_sluice_commit_t *commit)
 {
-    char                       *rows;
-    sluice::FrameHead           head;
-    ngx_http_sluice_frame_t    *frame = commit->open;
-    ngx_http_sluice_command_t  *command = &frame->command;
-
-    rows = frame->buffer + sluice::kFrameHeadBytesMax;
-
-    head.stream = ngx_http_sluice_view(commit->conf->stream);
-    head.producer_id = commit->producer_ids.next(frame->time_ms);
-    head.receive_time_ms = frame->time_ms;
-    head.records = frame->records;
-    head.rows_bytes = frame->size;
-
-    command->start = sluice::write_frame_head(head, rows);
-    command->last = sluice::write_frame_tail(rows + frame->size);
-    command->replies = 1;
+    ngx_http_sluice_frame_t  *frame = commit->open;
 
     commit->open = NULL;
-    commit->inflight++;
+    ngx_http_sluice_frame_close(frame, commit->conf->stream);
+    ngx_http_sluice_commit_send(commit, frame);
+}
 
-    ngx_http_sluice_redis_send(ngx_http_sluice_worker.redis, command);
+
+static void
+ngx_http_sluice_commit_send(ngx_http_sluice_commit_t *commit, ngx_http_sluice_frame_t *frame)
+{
+    frame->sent = 1;
+    frame->sent_us = ngx_http_sluice_now_us();
+    frame->command.replies = 1;
+
+    commit->inflight++;
+    ngx_http_sluice_worker.counters->inflight_frames = commit->inflight;
+
+    ngx_http_sluice_redis_send(ngx_http_sluice_worker.redis, &frame->command);
 }
 
 
@@ -426,69 +443,124 @@ static void
 ngx_http_sluice_commit_reply(ngx_http_sluice_command_t *command, ngx_uint_t outcome,
     const sluice::Reply *reply)
 {
-    ngx_str_t                   text;
-    ngx_uint_t                  drop = 0;
-    ngx_http_sluice_ctx_t      *ctx;
-    ngx_http_sluice_frame_t    *frame = ngx_queue_data(command, ngx_http_sluice_frame_t, command);
-    ngx_http_sluice_commit_t   *commit = ngx_http_sluice_worker.commit;
-    ngx_http_sluice_trouble_e   trouble;
+    ngx_http_sluice_frame_t     *frame = ngx_queue_data(command, ngx_http_sluice_frame_t, command);
+    ngx_http_sluice_commit_t    *commit = ngx_http_sluice_worker.commit;
+    ngx_http_sluice_counters_t  *counters = ngx_http_sluice_worker.counters;
 
-    if (outcome == NGX_HTTP_SLUICE_REPLIED && reply->type == sluice::ReplyType::kBulk) {
+    frame->sent = 0;
+    commit->inflight--;
+    counters->inflight_frames = commit->inflight;
 
-        while (!ngx_queue_empty(&frame->requests)) {
-            ctx = ngx_http_sluice_commit_first(&frame->requests);
-            ngx_http_sluice_commit_leave(commit, ctx);
-            ngx_http_sluice_answer_finish(ctx->request,
-                ngx_http_sluice_answer_queued(ctx->request, ctx->conf, reply->text, ctx->first,
-                                              ctx->records, frame->time_ms));
-        }
-
-        ngx_http_sluice_commit_free(commit, frame);
-        return;
-    }
+    ngx_http_sluice_commit_post(commit);
 
     if (outcome == NGX_HTTP_SLUICE_NOT_SENT) {
-        trouble = NGX_HTTP_SLUICE_REDIS_AWAY;
+        counters->frames[NGX_HTTP_SLUICE_FRAME_NOT_SENT]++;
+        ngx_http_sluice_commit_lost(commit, frame);
 
-    } else if (outcome == NGX_HTTP_SLUICE_UNKNOWN
-               || reply->type != sluice::ReplyType::kError)
-    {
-        trouble = NGX_HTTP_SLUICE_OUTCOME_UNKNOWN;
+    } else if (outcome == NGX_HTTP_SLUICE_UNKNOWN) {
+        counters->frames[NGX_HTTP_SLUICE_FRAME_UNKNOWN]++;
+        frame->maybe_stored = 1;
+        ngx_http_sluice_commit_lost(commit, frame);
+
+    } else if (reply->type == sluice::ReplyType::kBulk) {
+        ngx_http_sluice_commit_stored(commit, frame, reply->text);
+
+    } else if (reply->type == sluice::ReplyType::kError) {
+        ngx_http_sluice_commit_refused(commit, frame, reply->text);
 
     } else {
-        /* an error reply: Redis did not add the frame */
-        text = ngx_http_sluice_str(reply->text);
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "Redis refused a frame of %uD records: %V",
-                      frame->records, &text);
-        trouble = NGX_HTTP_SLUICE_REDIS_REFUSED;
-        drop = text.len >= 8 && ngx_strncmp(text.data, "READONLY", 8) == 0;
-    }
-
-    ngx_http_sluice_commit_refuse_all(commit, &frame->requests, trouble);
-    ngx_http_sluice_commit_free(commit, frame);
-
-    if (drop) {
-        /* no longer the master: the address may lead to another one now */
-        ngx_http_sluice_redis_fail(ngx_http_sluice_worker.redis, "it is read-only");
+        /* not what XADD answers: replies and commands are out of step */
+        counters->frames[NGX_HTTP_SLUICE_FRAME_UNKNOWN]++;
+        ngx_http_sluice_commit_give_up(commit, frame, NGX_HTTP_SLUICE_OUTCOME_UNKNOWN);
+        ngx_http_sluice_redis_fail(ngx_http_sluice_worker.redis, "not a reply to XADD");
     }
 }
 
 
 static void
-ngx_http_sluice_commit_free(ngx_http_sluice_commit_t *commit, ngx_http_sluice_frame_t *frame)
+ngx_http_sluice_commit_stored(ngx_http_sluice_commit_t *commit, ngx_http_sluice_frame_t *frame,
+    std::string_view entry_id)
 {
-    if (frame->capacity > NGX_HTTP_SLUICE_BUFFER_KEPT) {
-        ngx_free(frame->buffer);
-        frame->buffer = NULL;
-        frame->capacity = 0;
+    uint64_t                     us;
+    ngx_http_sluice_ctx_t       *ctx;
+    ngx_http_sluice_counters_t  *counters = ngx_http_sluice_worker.counters;
+
+    us = ngx_http_sluice_now_us() - frame->sent_us;
+
+    counters->frames[NGX_HTTP_SLUICE_FRAME_STORED]++;
+    counters->row_bytes += frame->size;
+    counters->frame_records[ngx_http_sluice_bucket(ngx_http_sluice_records_bounds,
+                                NGX_HTTP_SLUICE_RECORDS_BOUNDS, frame->records)]++;
+    counters->frame_records_sum += frame->records;
+    counters->redis_time[ngx_http_sluice_bucket(ngx_http_sluice_time_bounds,
+                                NGX_HTTP_SLUICE_TIME_BOUNDS, us)]++;
+    counters->redis_time_sum += us;
+
+    /* finalizing may bring the next request of a connection, which goes into another frame */
+    while (!ngx_queue_empty(&frame->requests)) {
+        ctx = ngx_http_sluice_first(&frame->requests);
+        ngx_http_sluice_commit_leave(commit, ctx);
+        ctx->redis_us = us;
+        ngx_http_sluice_answer_finish(ctx->request,
+            ngx_http_sluice_answer_queued(ctx, entry_id, frame->time_ms));
     }
 
-    commit->inflight--;
+    ngx_http_sluice_frame_release(frame, 0);
     ngx_queue_insert_head(&commit->free, &frame->queue);
+}
 
-    if (!commit->flush.posted) {
-        ngx_post_event(&commit->flush, &ngx_posted_events);
+
+static void
+ngx_http_sluice_commit_refused(ngx_http_sluice_commit_t *commit, ngx_http_sluice_frame_t *frame,
+    std::string_view error)
+{
+    ngx_str_t         text = ngx_http_sluice_str(error);
+    const ngx_uint_t  kind = ngx_http_sluice_redis_error(error);
+
+    ngx_http_sluice_worker.counters->frames[NGX_HTTP_SLUICE_FRAME_REFUSED]++;
+    ngx_http_sluice_worker.counters->redis_errors[kind]++;
+
+    if (ngx_http_sluice_log_allowed(NGX_HTTP_SLUICE_LOG_REFUSED_FRAME)) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "Redis refused a frame of %uD records: %V",
+                      frame->records, &text);
     }
+
+    ngx_http_sluice_commit_give_up(commit, frame, ngx_http_sluice_commit_errors[kind].trouble);
+
+    if (ngx_http_sluice_commit_errors[kind].drop) {
+        ngx_http_sluice_redis_fail(ngx_http_sluice_worker.redis,
+                                   "it may not be the right one any more");
+    }
+}
+
+
+/* There may be another connection in time; redis_down() tells if not. */
+
+static void
+ngx_http_sluice_commit_lost(ngx_http_sluice_commit_t *commit, ngx_http_sluice_frame_t *frame)
+{
+    if (ngx_queue_empty(&frame->requests) || ngx_http_sluice_commit_is_past(frame->deadline)) {
+        ngx_http_sluice_commit_give_up(commit, frame, NGX_HTTP_SLUICE_REDIS_SLOW);
+        return;
+    }
+
+    ngx_queue_insert_tail(&commit->again, &frame->queue);
+}
+
+
+/* If the frame was sent before, and nothing is known of that, no answer may deny that it is stored. */
+
+static void
+ngx_http_sluice_commit_give_up(ngx_http_sluice_commit_t *commit, ngx_http_sluice_frame_t *frame,
+    ngx_http_sluice_trouble_e trouble)
+{
+    ngx_http_sluice_commit_refuse_all(commit, &frame->requests,
+                                      frame->maybe_stored ? NGX_HTTP_SLUICE_OUTCOME_UNKNOWN
+                                                          : trouble);
+
+    ngx_http_sluice_frame_release(frame, 0);
+    ngx_queue_insert_head(&commit->free, &frame->queue);
+    ngx_http_sluice_commit_post(commit);
 }
 
 
@@ -499,7 +571,7 @@ ngx_http_sluice_commit_refuse_all(ngx_http_sluice_commit_t *commit, ngx_queue_t 
     ngx_http_sluice_ctx_t  *ctx;
 
     while (!ngx_queue_empty(queue)) {
-        ctx = ngx_http_sluice_commit_first(queue);
+        ctx = ngx_http_sluice_first(queue);
         ngx_http_sluice_commit_leave(commit, ctx);
         ngx_http_sluice_answer_finish(ctx->request,
                                       ngx_http_sluice_answer_trouble(ctx->request, trouble));
@@ -515,27 +587,39 @@ ngx_http_sluice_commit_refuse_open(ngx_http_sluice_commit_t *commit,
 {
     ngx_http_sluice_frame_t  *frame = commit->open;
 
-    if (frame == NULL) {
-        return;
+    if (frame) {
+        /* answers may bring the next requests, which must not find this frame open */
+        commit->open = NULL;
+        ngx_http_sluice_commit_give_up(commit, frame, trouble);
     }
-
-    /* answers may bring the next requests, which must not find this frame open */
-    commit->open = NULL;
-    ngx_http_sluice_commit_refuse_all(commit, &frame->requests, trouble);
-    ngx_queue_insert_head(&commit->free, &frame->queue);
 }
 
 
 void
 ngx_http_sluice_commit_redis_ready(ngx_http_sluice_commit_t *commit)
 {
-    ngx_http_sluice_commit_flush(commit);
+    ngx_http_sluice_commit_flush(&commit->flush);
 }
 
+
+/* What certainly did not happen is told at once; for the rest there is time until the deadline. */
 
 void
 ngx_http_sluice_commit_redis_down(ngx_http_sluice_commit_t *commit)
 {
+    ngx_queue_t              *q, *next;
+    ngx_http_sluice_frame_t  *frame;
+
+    for (q = ngx_queue_head(&commit->again); q != ngx_queue_sentinel(&commit->again); q = next) {
+        next = ngx_queue_next(q);
+        frame = ngx_queue_data(q, ngx_http_sluice_frame_t, queue);
+
+        if (!frame->maybe_stored) {
+            ngx_queue_remove(q);
+            ngx_http_sluice_commit_give_up(commit, frame, NGX_HTTP_SLUICE_REDIS_AWAY);
+        }
+    }
+
     ngx_http_sluice_commit_refuse_open(commit, NGX_HTTP_SLUICE_REDIS_AWAY);
     ngx_http_sluice_commit_refuse_all(commit, &commit->parked, NGX_HTTP_SLUICE_REDIS_AWAY);
 }
@@ -548,18 +632,17 @@ ngx_http_sluice_commit_redis_down(ngx_http_sluice_commit_t *commit)
  */
 
 static void
-ngx_http_sluice_commit_deadline_handler(ngx_event_t *ev)
+ngx_http_sluice_commit_overdue(ngx_event_t *ev)
 {
+    ngx_queue_t               *q;
+    ngx_uint_t                 reply_overdue = 0;
     ngx_http_sluice_ctx_t     *ctx;
+    ngx_http_sluice_frame_t   *frame;
     ngx_http_sluice_commit_t  *commit = static_cast<ngx_http_sluice_commit_t *>(ev->data);
 
-    auto overdue = [](ngx_msec_t deadline) {
-        return static_cast<ngx_msec_int_t>(ngx_current_msec - deadline) >= 0;
-    };
-
     while (!ngx_queue_empty(&commit->parked)) {
-        ctx = ngx_http_sluice_commit_first(&commit->parked);
-        if (!overdue(ctx->deadline)) {
+        ctx = ngx_http_sluice_first(&commit->parked);
+        if (!ngx_http_sluice_commit_is_past(ctx->deadline)) {
             break;
         }
         ngx_http_sluice_commit_leave(commit, ctx);
@@ -567,17 +650,29 @@ ngx_http_sluice_commit_deadline_handler(ngx_event_t *ev)
             ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_REDIS_SLOW));
     }
 
-    if (commit->open && commit->open->records && overdue(commit->open->deadline)) {
+    if (commit->open && commit->open->records
+        && ngx_http_sluice_commit_is_past(commit->open->deadline))
+    {
         ngx_http_sluice_commit_refuse_open(commit, NGX_HTTP_SLUICE_REDIS_SLOW);
     }
 
-    for (ngx_http_sluice_frame_t &frame : commit->frames) {
-        if (&frame != commit->open && !ngx_queue_empty(&frame.requests)
-            && overdue(frame.deadline))
-        {
-            ngx_http_sluice_redis_fail(ngx_http_sluice_worker.redis, "a reply is overdue");
+    while (!ngx_queue_empty(&commit->again)) {
+        q = ngx_queue_head(&commit->again);
+        frame = ngx_queue_data(q, ngx_http_sluice_frame_t, queue);
+        if (!ngx_http_sluice_commit_is_past(frame->deadline)) {
             break;
         }
+        ngx_queue_remove(q);
+        ngx_http_sluice_commit_give_up(commit, frame, NGX_HTTP_SLUICE_REDIS_SLOW);
+    }
+
+    for (ngx_http_sluice_frame_t &sent : commit->frames) {
+        reply_overdue |= sent.sent && !ngx_queue_empty(&sent.requests)
+                         && ngx_http_sluice_commit_is_past(sent.deadline);
+    }
+
+    if (reply_overdue) {
+        ngx_http_sluice_redis_fail(ngx_http_sluice_worker.redis, "a reply is overdue");
     }
 
     if (commit->requests) {
@@ -599,7 +694,7 @@ ngx_http_sluice_commit_arm_deadline(ngx_http_sluice_commit_t *commit)
     };
 
     if (!ngx_queue_empty(&commit->parked)) {
-        earlier(ngx_http_sluice_commit_first(&commit->parked)->deadline);
+        earlier(ngx_http_sluice_first(&commit->parked)->deadline);
     }
 
     for (ngx_http_sluice_frame_t &frame : commit->frames) {
@@ -610,13 +705,4 @@ ngx_http_sluice_commit_arm_deadline(ngx_http_sluice_commit_t *commit)
 
     delay = static_cast<ngx_msec_int_t>(deadline - ngx_current_msec);
     ngx_add_timer(&commit->deadline, ngx_max(delay, 1));
-}
-
-
-static ngx_http_sluice_ctx_t *
-ngx_http_sluice_commit_first(ngx_queue_t *queue)
-{
-    ngx_queue_t  *q = ngx_queue_head(queue);
-
-    return ngx_queue_data(q, ngx_http_sluice_ctx_t, queue);
 }

@@ -2,33 +2,16 @@
  * Group commit: requests become rows in the worker's open frame; at the end of a turn of the event
  * loop the frame leaves as one XADD, if fewer than a few are in flight; else it goes on filling.
  * Under load frames grow by themselves, and when idle a record leaves at once.
+ *
+ * A frame whose outcome is unknown, the connection having been lost before the reply, is sent again
+ * under the same producer id until the deadline of its first request; that it may be in the stream
+ * twice then is what the loader's ledger is for.
  */
 
 #ifndef NGX_HTTP_SLUICE_COMMIT_HPP
 #define NGX_HTTP_SLUICE_COMMIT_HPP
 
 #include "ngx_http_sluice.hpp"
-
-typedef struct ngx_http_sluice_frame_s ngx_http_sluice_frame_t;
-
-/*
- * A request between its body and its answer. It waits either for room in a frame or, its rows
- * being in one, for that frame's reply; in both cases it stands in a queue, which it leaves when
- * it is answered or its client goes away.
- */
-typedef struct {
-    ngx_queue_t queue;
-    ngx_http_request_t *request;
-    ngx_http_sluice_loc_conf_t *conf;
-
-    std::string_view body;
-    ngx_msec_t deadline;
-
-    ngx_http_sluice_frame_t *frame;  /* NULL: it waits for room */
-    ngx_uint_t first;                /* position of its first record in the frame */
-    ngx_uint_t records;
-    unsigned waiting:1;
-} ngx_http_sluice_ctx_t;
 
 ngx_http_sluice_commit_t *ngx_http_sluice_commit_create(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *conf);
@@ -44,6 +27,9 @@ ngx_int_t ngx_http_sluice_commit_submit(ngx_http_sluice_commit_t *commit,
 /* The client is gone: its records may still be stored, but nobody waits for them. */
 void ngx_http_sluice_commit_abandon(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_ctx_t *ctx);
+
+/* Whether a request waits for Redis. */
+ngx_uint_t ngx_http_sluice_commit_waiting(ngx_http_sluice_commit_t *commit);
 
 /* The state of Redis has changed: there may be something to send, or nobody to send it to. */
 void ngx_http_sluice_commit_redis_ready(ngx_http_sluice_commit_t *commit);

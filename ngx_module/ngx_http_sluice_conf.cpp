@@ -8,6 +8,7 @@
 #include "common/redis_url.hpp"
 #include "ngx_http_sluice_handler.hpp"
 #include "ngx_http_sluice_health.hpp"
+#include "ngx_http_sluice_metrics.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
 
@@ -16,6 +17,7 @@
 
 static char *ngx_http_sluice_ingest(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sluice_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_sluice_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sluice_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sluice_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sluice_stream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -43,7 +45,7 @@ static ngx_conf_enum_t  ngx_http_sluice_unknown_fields[] = {
     { ngx_null_string, 0 }
 };
 
-static ngx_conf_num_bounds_t  ngx_http_sluice_records_bounds = {
+static ngx_conf_num_bounds_t  ngx_http_sluice_max_records_bounds = {
     ngx_conf_check_num_bounds, 1, 100000
 };
 
@@ -113,7 +115,7 @@ ngx_command_t  ngx_http_sluice_commands[] = {
       ngx_conf_set_num_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_sluice_loc_conf_t, records_max),
-      &ngx_http_sluice_records_bounds },
+      &ngx_http_sluice_max_records_bounds },
 
     { ngx_string("sluice_max_record_size"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -128,6 +130,20 @@ ngx_command_t  ngx_http_sluice_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_sluice_loc_conf_t, unknown_fields),
       &ngx_http_sluice_unknown_fields },
+
+    { ngx_string("sluice_principal"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, principal),
+      NULL },
+
+    { ngx_string("sluice_metrics"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_sluice_metrics,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
 
       ngx_null_command
 };
@@ -219,6 +235,7 @@ ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
     slcf->records_max = NGX_CONF_UNSET_UINT;
     slcf->record_bytes_max = NGX_CONF_UNSET_SIZE;
     slcf->unknown_fields = NGX_CONF_UNSET_UINT;
+    slcf->principal = static_cast<ngx_http_complex_value_t *>(NGX_CONF_UNSET_PTR);
 
     return slcf;
 }
@@ -234,6 +251,8 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_size_value(conf->record_bytes_max, prev->record_bytes_max,
                               sluice::kRecordBytes);
     ngx_conf_merge_uint_value(conf->unknown_fields, prev->unknown_fields, 0);
+    ngx_conf_merge_ptr_value(conf->principal, prev->principal,
+                             static_cast<ngx_http_complex_value_t *>(NULL));
 
     if (conf->ingest != NGX_HTTP_SLUICE_OFF) {
         return ngx_http_sluice_check_body_size(cf);
@@ -358,6 +377,15 @@ ngx_http_sluice_health(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
+ngx_http_sluice_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_sluice_set_handler(cf, ngx_http_sluice_metrics_handler);
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
 ngx_http_sluice_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     u_char                       *colon;
@@ -384,10 +412,10 @@ ngx_http_sluice_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     text.len = value[1].data + value[1].len - text.data;
 
     size = ngx_parse_size(&text);
-    if (size == NGX_ERROR || size < static_cast<ssize_t>(8 * ngx_pagesize)) {
+    if (size == NGX_ERROR || size < NGX_HTTP_SLUICE_ZONE_MIN) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid size of zone \"%V\": it must be at least %ui bytes",
-                           &value[1], 8 * ngx_pagesize);
+                           "invalid size of zone \"%V\": it must be at least %dk",
+                           &value[1], NGX_HTTP_SLUICE_ZONE_MIN / 1024);
         return static_cast<char *>(NGX_CONF_ERROR);
     }
 

@@ -93,6 +93,6 @@ ngx_http_sluice_health_handler(ngx_http_request_t *r)
                                    reinterpret_cast<char *>(b->last));
     b->last = ngx_cpymem(reinterpret_cast<u_char *>(out), "\"}", 2);
 
-    return ngx_http_sluice_answer_json(r, ready ? NGX_HTTP_OK : NGX_HTTP_SERVICE_UNAVAILABLE,
+    return ngx_http_sluice_answer_send(r, ready ? NGX_HTTP_OK : NGX_HTTP_SERVICE_UNAVAILABLE,
                                        type, b);
 }

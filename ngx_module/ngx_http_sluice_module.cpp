@@ -7,7 +7,9 @@
 #include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_conf.hpp"
 #include "ngx_http_sluice_redis.hpp"
+#include "ngx_http_sluice_variables.hpp"
 #include "ngx_http_sluice_watch.hpp"
+#include "ngx_http_sluice_zone.hpp"
 
 
 static ngx_int_t ngx_http_sluice_init_process(ngx_cycle_t *cycle);
@@ -15,6 +17,7 @@ static void ngx_http_sluice_exit_process(ngx_cycle_t *cycle);
 static ngx_http_sluice_command_t *ngx_http_sluice_on_probe(void);
 static void ngx_http_sluice_on_ready(void);
 static void ngx_http_sluice_on_down(void);
+static ngx_uint_t ngx_http_sluice_on_wanted(void);
 
 
 ngx_http_sluice_worker_t  ngx_http_sluice_worker;
@@ -23,12 +26,13 @@ ngx_http_sluice_worker_t  ngx_http_sluice_worker;
 static const ngx_http_sluice_redis_events_t  ngx_http_sluice_redis_events = {
     ngx_http_sluice_on_probe,
     ngx_http_sluice_on_ready,
-    ngx_http_sluice_on_down
+    ngx_http_sluice_on_down,
+    ngx_http_sluice_on_wanted
 };
 
 
 static ngx_http_module_t  ngx_http_sluice_module_ctx = {
-    NULL,                               /* preconfiguration */
+    ngx_http_sluice_add_variables,      /* preconfiguration */
     NULL,                               /* postconfiguration */
 
     ngx_http_sluice_create_main_conf,   /* create main configuration */
@@ -80,6 +84,8 @@ ngx_http_sluice_init_process(ngx_cycle_t *cycle)
     worker->conf = smcf;
     worker->zone = static_cast<ngx_http_sluice_zone_t *>(smcf->shm_zone->data);
 
+    worker->counters = ngx_http_sluice_counters_take(worker->zone);
+
     worker->commit = ngx_http_sluice_commit_create(cycle, smcf);
     worker->watch = ngx_http_sluice_watch_create(cycle, smcf);
     if (worker->commit == NULL || worker->watch == NULL) {
@@ -105,6 +111,7 @@ ngx_http_sluice_exit_process(ngx_cycle_t *cycle)
     ngx_http_sluice_watch_destroy(worker->watch);
     ngx_http_sluice_redis_destroy(worker->redis);
     ngx_http_sluice_commit_destroy(worker->commit);
+    ngx_http_sluice_counters_leave(worker->counters);
 }
 
 
@@ -126,4 +133,11 @@ static void
 ngx_http_sluice_on_down(void)
 {
     ngx_http_sluice_commit_redis_down(ngx_http_sluice_worker.commit);
+}
+
+
+static ngx_uint_t
+ngx_http_sluice_on_wanted(void)
+{
+    return ngx_http_sluice_commit_waiting(ngx_http_sluice_worker.commit);
 }

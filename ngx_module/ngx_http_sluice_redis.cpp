@@ -2,6 +2,9 @@
 
 #include <charconv>
 
+#include "ngx_http_sluice_counters.hpp"
+#include "ngx_http_sluice_log.hpp"
+
 
 #define NGX_HTTP_SLUICE_CONNECT_TIMEOUT  1000
 #define NGX_HTTP_SLUICE_RECONNECT_MIN    50
@@ -103,7 +106,8 @@ void
 ngx_http_sluice_redis_destroy(ngx_http_sluice_redis_t *redis)
 {
     if (redis->connection) {
-        ngx_http_sluice_redis_close(redis, NGX_HTTP_SLUICE_REDIS_IDLE);
+        ngx_close_connection(redis->connection);
+        redis->connection = NULL;
     }
 
     if (redis->timer.timer_set) {
@@ -322,7 +326,10 @@ ngx_http_sluice_redis_login_reply(ngx_http_sluice_command_t *command, ngx_uint_t
         return;
     }
 
-    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "Redis refused the login: %V", &text);
+    /* told once an outage, as whatever else keeps a connection from being made */
+    if (redis->failures == 0) {
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "Redis refused the login: %V", &text);
+    }
     ngx_http_sluice_redis_lost(redis, "login refused", 0);
 }
 
@@ -341,6 +348,7 @@ ngx_http_sluice_redis_greeted(ngx_http_sluice_redis_t *redis)
         redis->failures = 0;
     }
 
+    ngx_http_sluice_worker.counters->redis_connects++;
     redis->state = NGX_HTTP_SLUICE_REDIS_READY;
     redis->events->ready();
 }
@@ -357,14 +365,19 @@ ngx_http_sluice_redis_lost(ngx_http_sluice_redis_t *redis, const char *why, ngx_
     const ngx_uint_t  was_ready = redis->state == NGX_HTTP_SLUICE_REDIS_READY;
 
     if (was_ready) {
-        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, err, "connection to Redis at %V lost: %s",
-                      &redis->conf->redis_addr.name, why);
+        ngx_http_sluice_worker.counters->redis_losses++;
+        if (ngx_http_sluice_log_allowed(NGX_HTTP_SLUICE_LOG_LOST)) {
+            ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, err, "connection to Redis at %V lost: %s",
+                          &redis->conf->redis_addr.name, why);
+        }
     }
 
     ngx_http_sluice_redis_close(redis, NGX_HTTP_SLUICE_REDIS_IDLE);
 
-    if (redis->state != NGX_HTTP_SLUICE_REDIS_IDLE || ngx_exiting) {
-        /* a handler connects already, or nobody may need a connection any more */
+    if (redis->state != NGX_HTTP_SLUICE_REDIS_IDLE
+        || (ngx_exiting && !redis->events->wanted()))
+    {
+        /* a handler connects already, or nobody needs a connection any more */
         return;
     }
 
@@ -420,6 +433,8 @@ ngx_http_sluice_redis_down(ngx_http_sluice_redis_t *redis, const char *why, ngx_
 {
     ngx_msec_t  delay;
 
+    ngx_http_sluice_worker.counters->redis_connect_failures++;
+
     if (redis->failures++ == 0) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, err, "Redis at %V is down: %s",
                       &redis->conf->redis_addr.name, why);
@@ -446,7 +461,7 @@ ngx_http_sluice_redis_timer_handler(ngx_event_t *ev)
         return;
     }
 
-    if (ngx_exiting) {
+    if (ngx_exiting && !redis->events->wanted()) {
         redis->state = NGX_HTTP_SLUICE_REDIS_IDLE;
         return;
     }

@@ -40,12 +40,14 @@ typedef struct {
     void (*ready)(void);
     /* there is no connection and the last attempt to make one failed */
     void (*down)(void);
+    /* whether someone waits for a connection, though the worker is to leave */
+    ngx_uint_t (*wanted)(void);
 } ngx_http_sluice_redis_events_t;
 
 ngx_http_sluice_redis_t *ngx_http_sluice_redis_create(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *conf, const ngx_http_sluice_redis_events_t *events);
 
-/* Closes for good; the commands that are left get their outcome. */
+/* Closes for good, when nobody is left to be told. */
 void ngx_http_sluice_redis_destroy(ngx_http_sluice_redis_t *redis);
 
 /*

@@ -1,5 +1,6 @@
 #include "ngx_http_sluice_watch.hpp"
 
+#include "ngx_http_sluice_log.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
 
@@ -136,8 +137,11 @@ ngx_http_sluice_watch_reply(ngx_http_sluice_command_t *command, ngx_uint_t outco
 
     if (reply->type == sluice::ReplyType::kError) {
         text = ngx_http_sluice_str(reply->text);
-        ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
-                      "Redis does not tell how durable it is: %V", &text);
+        if (ngx_http_sluice_log_allowed(NGX_HTTP_SLUICE_LOG_PROBE)) {
+            ngx_log_error(NGX_LOG_WARN, ngx_cycle->log, 0,
+                          "Redis does not tell how durable it is: %V", &text);
+        }
+        ngx_http_sluice_worker.counters->redis_errors[ngx_http_sluice_redis_error(reply->text)]++;
         watch->refused = 1;
 
     } else {

@@ -7,6 +7,7 @@
 #define NGX_HTTP_SLUICE_ZONE_HPP
 
 #include "ngx_http_sluice.hpp"
+#include "ngx_http_sluice_counters.hpp"
 
 enum ngx_http_sluice_postgres_e : ngx_uint_t {
     NGX_HTTP_SLUICE_POSTGRES_UNKNOWN = 0, /* no loader has told for a while */
@@ -24,9 +25,12 @@ struct ngx_http_sluice_zone_s {
     ngx_atomic_t checked;        /* when Redis last told its state; 0 = never */
     ngx_atomic_t durability;
     ngx_atomic_t postgres;
+
+    ngx_http_sluice_counters_t counters[NGX_HTTP_SLUICE_SLOTS];
 };
 
-#define NGX_HTTP_SLUICE_ZONE_LAYOUT 1
+#define NGX_HTTP_SLUICE_ZONE_LAYOUT 2
+#define NGX_HTTP_SLUICE_ZONE_MIN    (128 * 1024)
 
 /* A state older than this is no state. */
 #define NGX_HTTP_SLUICE_STALE 5000

@@ -1,0 +1,89 @@
+/*
+ * What the edge counts. Each worker has a slot of the zone for itself, so counting is a plain add
+ * without a lock; who reads sums over the slots. A slot outlives its worker: the next one that
+ * takes it goes on from there, and nothing is lost with a worker, however it ended.
+ */
+
+#ifndef NGX_HTTP_SLUICE_COUNTERS_HPP
+#define NGX_HTTP_SLUICE_COUNTERS_HPP
+
+#include "ngx_http_sluice.hpp"
+#include "ngx_http_sluice_answer.hpp"
+
+#define NGX_HTTP_SLUICE_SLOTS            64
+
+#define NGX_HTTP_SLUICE_RECORDS_BOUNDS   10
+#define NGX_HTTP_SLUICE_TIME_BOUNDS      14
+
+enum ngx_http_sluice_frame_outcome_e : ngx_uint_t {
+    NGX_HTTP_SLUICE_FRAME_STORED = 0,
+    NGX_HTTP_SLUICE_FRAME_REFUSED,
+    NGX_HTTP_SLUICE_FRAME_UNKNOWN,
+    NGX_HTTP_SLUICE_FRAME_NOT_SENT,
+    NGX_HTTP_SLUICE_FRAME_RESENT,
+    NGX_HTTP_SLUICE_FRAME_OUTCOMES
+};
+
+/* By the first word of the error; the last is for all others. */
+enum ngx_http_sluice_redis_error_e : ngx_uint_t {
+    NGX_HTTP_SLUICE_ERROR_OOM = 0,
+    NGX_HTTP_SLUICE_ERROR_READONLY,
+    NGX_HTTP_SLUICE_ERROR_LOADING,
+    NGX_HTTP_SLUICE_ERROR_MISCONF,
+    NGX_HTTP_SLUICE_ERROR_NOAUTH,
+    NGX_HTTP_SLUICE_ERROR_WRONGPASS,
+    NGX_HTTP_SLUICE_ERROR_NOPERM,
+    NGX_HTTP_SLUICE_ERROR_WRONGTYPE,
+    NGX_HTTP_SLUICE_ERROR_MASTERDOWN,
+    NGX_HTTP_SLUICE_ERROR_NOREPLICAS,
+    NGX_HTTP_SLUICE_ERROR_BUSY,
+    NGX_HTTP_SLUICE_ERROR_CLUSTER,
+    NGX_HTTP_SLUICE_ERROR_OTHER,
+    NGX_HTTP_SLUICE_ERRORS
+};
+
+struct ngx_http_sluice_counters_s {
+    ngx_atomic_t owner;          /* pid; 0 = free */
+
+    ngx_atomic_t answers[NGX_HTTP_SLUICE_CODES];
+    ngx_atomic_t abandoned;      /* requests whose client went away while they waited */
+    ngx_atomic_t records;        /* answered with 200 */
+    ngx_atomic_t body_bytes;
+    ngx_atomic_t nuls_replaced;
+    ngx_atomic_t unknown_fields;
+
+    ngx_atomic_t frames[NGX_HTTP_SLUICE_FRAME_OUTCOMES];
+    ngx_atomic_t row_bytes;
+    ngx_atomic_t frame_records[NGX_HTTP_SLUICE_RECORDS_BOUNDS + 1];
+    ngx_atomic_t frame_records_sum;
+    ngx_atomic_t redis_time[NGX_HTTP_SLUICE_TIME_BOUNDS + 1];
+    ngx_atomic_t redis_time_sum; /* us */
+
+    ngx_atomic_t redis_errors[NGX_HTTP_SLUICE_ERRORS];
+    ngx_atomic_t redis_connects;
+    ngx_atomic_t redis_connect_failures;
+    ngx_atomic_t redis_losses;
+
+    /* set, not added to: what is so now */
+    ngx_atomic_t inflight_requests;
+    ngx_atomic_t inflight_bytes;
+    ngx_atomic_t inflight_frames;
+};
+
+extern const uint64_t ngx_http_sluice_records_bounds[NGX_HTTP_SLUICE_RECORDS_BOUNDS];
+extern const uint64_t ngx_http_sluice_time_bounds[NGX_HTTP_SLUICE_TIME_BOUNDS]; /* us */
+
+/*
+ * This worker's slot. There are more slots than workers, also while a reload has two generations;
+ * should there be more workers still, the late ones share the last slot and may lose a count.
+ */
+ngx_http_sluice_counters_t *ngx_http_sluice_counters_take(ngx_http_sluice_zone_t *zone);
+void ngx_http_sluice_counters_leave(ngx_http_sluice_counters_t *counters);
+
+ngx_uint_t ngx_http_sluice_bucket(const uint64_t *bounds, ngx_uint_t n, uint64_t value);
+
+/* What Redis said, by its first word. */
+ngx_uint_t ngx_http_sluice_redis_error(std::string_view text);
+extern const ngx_str_t ngx_http_sluice_redis_error_names[NGX_HTTP_SLUICE_ERRORS];
+
+#endif

@@ -1,0 +1,187 @@
+/*
+ * A location with "sluice_metrics": what all workers have counted since the zone was made, as
+ * Prometheus text.
+ */
+
+#include "ngx_http_sluice_metrics.hpp"
+
+#include "common/metrics_text.hpp"
+#include "ngx_http_sluice_answer.hpp"
+#include "ngx_http_sluice_counters.hpp"
+#include "ngx_http_sluice_zone.hpp"
+
+
+#define NGX_HTTP_SLUICE_METRICS_BYTES  (24 * 1024)
+
+
+static void ngx_http_sluice_metrics_sum(const ngx_http_sluice_zone_t *zone,
+    ngx_http_sluice_counters_t *sum);
+static void ngx_http_sluice_metrics_requests(sluice::MetricsText &text,
+    const ngx_http_sluice_counters_t &sum);
+static void ngx_http_sluice_metrics_frames(sluice::MetricsText &text,
+    const ngx_http_sluice_counters_t &sum);
+static void ngx_http_sluice_metrics_redis(sluice::MetricsText &text,
+    const ngx_http_sluice_counters_t &sum);
+
+
+static void
+ngx_http_sluice_metrics_number(sluice::MetricsText &text, std::string_view name,
+    std::string_view type, std::string_view help, uint64_t number)
+{
+    text.family(name, type, help);
+    text.sample("", "", number);
+}
+
+
+ngx_int_t
+ngx_http_sluice_metrics_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                   rc;
+    ngx_buf_t                  *b;
+    ngx_str_t                   type = ngx_string("text/plain; version=0.0.4");
+    ngx_http_sluice_counters_t  sum;
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return NGX_HTTP_NOT_ALLOWED;
+    }
+
+    rc = ngx_http_discard_request_body(r);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    b = ngx_create_temp_buf(r->pool, NGX_HTTP_SLUICE_METRICS_BYTES);
+    if (b == NULL) {
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    ngx_http_sluice_metrics_sum(ngx_http_sluice_worker.zone, &sum);
+
+    sluice::MetricsText  text(reinterpret_cast<char *>(b->pos), b->end - b->pos);
+
+    ngx_http_sluice_metrics_requests(text, sum);
+    ngx_http_sluice_metrics_frames(text, sum);
+    ngx_http_sluice_metrics_redis(text, sum);
+
+    if (!text.fits()) {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0, "metrics do not fit their buffer");
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    b->last = b->pos + text.size();
+
+    return ngx_http_sluice_answer_send(r, NGX_HTTP_OK, type, b);
+}
+
+
+/* Every member but the owner is a counter or a gauge of the same width. */
+
+static void
+ngx_http_sluice_metrics_sum(const ngx_http_sluice_zone_t *zone, ngx_http_sluice_counters_t *sum)
+{
+    const ngx_atomic_t  *from;
+    ngx_atomic_t        *to = reinterpret_cast<ngx_atomic_t *>(sum);
+
+    ngx_memzero(sum, sizeof(ngx_http_sluice_counters_t));
+
+    for (const ngx_http_sluice_counters_t &slot : zone->counters) {
+        from = reinterpret_cast<const ngx_atomic_t *>(&slot);
+
+        for (size_t i = 0; i < sizeof(slot) / sizeof(ngx_atomic_t); i++) {
+            to[i] = to[i] + from[i];
+        }
+    }
+}
+
+
+static void
+ngx_http_sluice_metrics_requests(sluice::MetricsText &text, const ngx_http_sluice_counters_t &sum)
+{
+    text.family("sluice_edge_requests_total", "counter",
+                "POSTs answered, by code: queued, or that of the problem.");
+    for (ngx_uint_t code = 0; code < NGX_HTTP_SLUICE_CODES; code++) {
+        text.sample("code", ngx_http_sluice_code_name(code), sum.answers[code]);
+    }
+
+    ngx_http_sluice_metrics_number(text, "sluice_edge_requests_abandoned_total", "counter",
+        "POSTs whose client went away before the answer.", sum.abandoned);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_records_total", "counter",
+        "Records answered with 200.", sum.records);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_body_bytes_total", "counter",
+        "Bytes of bodies that were parsed.", sum.body_bytes);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_nuls_replaced_total", "counter",
+        "Escaped NULs that became U+FFFD.", sum.nuls_replaced);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_unknown_fields_total", "counter",
+        "Fields that were ignored.", sum.unknown_fields);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_inflight_requests", "gauge",
+        "POSTs that wait for Redis.", sum.inflight_requests);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_inflight_bytes", "gauge",
+        "Bytes of their bodies.", sum.inflight_bytes);
+}
+
+
+static void
+ngx_http_sluice_metrics_frames(sluice::MetricsText &text, const ngx_http_sluice_counters_t &sum)
+{
+    uint64_t  counts[NGX_HTTP_SLUICE_RECORDS_BOUNDS + 1];
+
+    static const char  *outcomes[NGX_HTTP_SLUICE_FRAME_OUTCOMES] = {
+        "stored", "refused", "unknown", "not_sent", "resent"
+    };
+
+    text.family("sluice_edge_frames_total", "counter", "Frames, by outcome of each sending.");
+    for (ngx_uint_t i = 0; i < NGX_HTTP_SLUICE_FRAME_OUTCOMES; i++) {
+        text.sample("outcome", outcomes[i], sum.frames[i]);
+    }
+
+    ngx_http_sluice_metrics_number(text, "sluice_edge_row_bytes_total", "counter",
+        "Bytes of rows that Redis stored.", sum.row_bytes);
+
+    for (ngx_uint_t i = 0; i <= NGX_HTTP_SLUICE_RECORDS_BOUNDS; i++) {
+        counts[i] = sum.frame_records[i];
+    }
+
+    text.family("sluice_edge_frame_records", "histogram", "Records of the frames stored.");
+    text.histogram(ngx_http_sluice_records_bounds, counts, NGX_HTTP_SLUICE_RECORDS_BOUNDS,
+                   sum.frame_records_sum, 1);
+}
+
+
+static void
+ngx_http_sluice_metrics_redis(sluice::MetricsText &text, const ngx_http_sluice_counters_t &sum)
+{
+    uint64_t                       counts[NGX_HTTP_SLUICE_TIME_BOUNDS + 1];
+    const ngx_http_sluice_zone_t  *zone = ngx_http_sluice_worker.zone;
+
+    for (ngx_uint_t i = 0; i <= NGX_HTTP_SLUICE_TIME_BOUNDS; i++) {
+        counts[i] = sum.redis_time[i];
+    }
+
+    text.family("sluice_edge_redis_seconds", "histogram",
+                "From sending a frame to Redis' answer.");
+    text.histogram(ngx_http_sluice_time_bounds, counts, NGX_HTTP_SLUICE_TIME_BOUNDS,
+                   sum.redis_time_sum, 1000000);
+
+    text.family("sluice_edge_redis_errors_total", "counter", "Errors that Redis answered.");
+    for (ngx_uint_t i = 0; i < NGX_HTTP_SLUICE_ERRORS; i++) {
+        text.sample("error", ngx_http_sluice_view(ngx_http_sluice_redis_error_names[i]),
+                    sum.redis_errors[i]);
+    }
+
+    ngx_http_sluice_metrics_number(text, "sluice_edge_redis_connects_total", "counter",
+        "Connections to Redis that became ready.", sum.redis_connects);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_redis_connect_failures_total", "counter",
+        "Attempts to connect that failed.", sum.redis_connect_failures);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_redis_losses_total", "counter",
+        "Connections to Redis that were lost.", sum.redis_losses);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_inflight_frames", "gauge",
+        "Frames sent that Redis has not answered.", sum.inflight_frames);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_durability", "gauge",
+        "What Redis now gives: 0 unknown or unsafe, 1 memory, 2 everysec, 3 fsync.",
+        ngx_http_sluice_durability(zone));
+    ngx_http_sluice_metrics_number(text, "sluice_edge_durability_required", "gauge",
+        "What sluice_durability asks for.", ngx_http_sluice_worker.conf->durability);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_postgres_up", "gauge",
+        "Whether the loader reaches Postgres, as it tells.",
+        ngx_http_sluice_postgres(zone) == NGX_HTTP_SLUICE_POSTGRES_UP);
+}
