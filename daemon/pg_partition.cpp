@@ -102,7 +102,10 @@ bool prune_ledger_partitions(PgConnection* connection, int64_t before_hour) {
             return false;
         }
     }
-    if (!transaction.commit()) {
+    const std::string keys_before = quoted_time(before_hour * 3600);
+    if (!connection->execute("DELETE FROM idempotency WHERE t < least(" + keys_before +
+                             "::timestamptz, now() - interval '24 hours')") ||
+        !transaction.commit()) {
         return false;
     }
     if (old.count() != 0) {

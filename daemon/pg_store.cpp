@@ -125,19 +125,28 @@ bool PgStore::insert_ledger(const Batch& batch, PgReply* reply) {
     if (!transaction_->begin() || !connection_.execute("SET LOCAL synchronous_commit = on")) {
         return failed();
     }
-    ArrayText times, producers, stream_ids, first_ids, records;
+    ArrayText times, producers, stream_ids, first_ids, records, keyed;
     for (const BatchFrame& frame : batch.frames()) {
         append_time(frame.frame.receive_time_ms * 1000, &times.next());
         append_uuid(frame.frame.producer_id, &producers.next());
         stream_ids.add(to_string(frame.id));
         first_ids.add(frame.first_row_id);
         records.add(static_cast<int64_t>(frame.frame.records));
+        keyed.add(is_keyed(frame.frame.producer_id) ? "t" : "f");
     }
     const PgRows rows = connection_.query(
-        "INSERT INTO ledger (t, u, stream_id, first_row_id, n)"
-        " SELECT * FROM unnest($1::timestamptz[], $2::uuid[], $3::text[], $4::bigint[], $5::int[])"
+        "WITH frames AS ("
+        " SELECT * FROM unnest($1::timestamptz[], $2::uuid[], $3::text[], $4::bigint[], $5::int[],"
+        " $6::bool[]) AS f (t, u, stream_id, first_row_id, n, keyed)),"
+        // In one order everywhere, so that two loaders cannot wait for each other.
+        " new_keys AS (INSERT INTO idempotency (u, t)"
+        " SELECT u, t FROM frames WHERE keyed ORDER BY u ON CONFLICT DO NOTHING RETURNING u)"
+        " INSERT INTO ledger (t, u, stream_id, first_row_id, n)"
+        " SELECT t, u, stream_id, first_row_id, n FROM frames"
+        " WHERE NOT keyed OR u IN (SELECT u FROM new_keys)"
         " ON CONFLICT DO NOTHING RETURNING first_row_id",
-        {times.close(), producers.close(), stream_ids.close(), first_ids.close(), records.close()});
+        {times.close(), producers.close(), stream_ids.close(), first_ids.close(), records.close(),
+         keyed.close()});
     if (!rows) {
         return failed();
     }

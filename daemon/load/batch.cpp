@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <set>
 
 namespace sluice {
 namespace {
@@ -52,6 +53,12 @@ void Batch::close() {
         return compare_keys(a.frame, b.frame) == 0;
     };
     frames_.erase(std::unique(frames_.begin(), frames_.end(), twice), frames_.end());
+    // A keyed request that was sent again differs in its time: the first one counts.
+    std::set<ProducerId> keys;
+    const auto known = [&keys](const BatchFrame& frame) {
+        return is_keyed(frame.frame.producer_id) && !keys.insert(frame.frame.producer_id).second;
+    };
+    frames_.erase(std::remove_if(frames_.begin(), frames_.end(), known), frames_.end());
 }
 
 bool Batch::assign_row_ids(int64_t* next, int64_t end) noexcept {

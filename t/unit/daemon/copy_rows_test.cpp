@@ -1,8 +1,8 @@
 // COPY's bytes and the counts that go with them.
 #include "daemon/load/copy_rows.hpp"
 
-#include "cmocka_cpp.hpp"
 #include "frames.hpp"
+#include "t/unit/cmocka.hpp"
 
 namespace sluice::test {
 namespace {

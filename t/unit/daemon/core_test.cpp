@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "cmocka_cpp.hpp"
 #include "frames.hpp"
+#include "t/unit/cmocka.hpp"
 
 namespace sluice::test {
 namespace {
@@ -180,6 +180,26 @@ void a_frame_twice_in_a_batch_is_stored_once_and_acknowledged_twice(void**) {
     assert_ids(driver.redis_until(RedisStep::kAck).ids, {1, 2});
     assert_int_equal(driver.core().counts().rows_stored, 2);
     assert_int_equal(driver.core().counts().frames_duplicate, 1);
+}
+
+void a_keyed_request_twice_in_a_batch_is_stored_once_whatever_its_time(void**) {
+    Driver driver;
+    const RedisAction action = driver.redis_until(RedisStep::kReadNew);
+    auto owner = std::make_unique<OwnedRows>();
+    RedisResult result;
+    for (uint64_t i = 1; i <= 3; ++i) {
+        Entry entry = make_entry(owner.get(), {1, i}, 7, 2, kNoonMs + static_cast<int64_t>(3 - i));
+        entry.frame.producer_id[6] = 0x80;  // a UUID of version 8
+        result.entries.push_back(entry);
+    }
+    result.bytes = std::move(owner);
+    driver.answer(action, std::move(result));
+    const PgAction insert = driver.pg_until(PgStep::kInsertLedger);
+    assert_int_equal(insert.batch->frames().size(), 1);
+    assert_int_equal(insert.batch->frames()[0].frame.receive_time_ms, kNoonMs);
+    driver.commit();
+    assert_ids(driver.redis_until(RedisStep::kAck).ids, {1, 2, 3});
+    assert_int_equal(driver.core().counts().rows_stored, 2);
 }
 
 void frames_of_the_ledger_are_not_copied_but_acknowledged(void**) {
@@ -488,6 +508,7 @@ int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(stores_a_batch_and_acknowledges_it_after_the_commit),
         cmocka_unit_test(a_frame_twice_in_a_batch_is_stored_once_and_acknowledged_twice),
+        cmocka_unit_test(a_keyed_request_twice_in_a_batch_is_stored_once_whatever_its_time),
         cmocka_unit_test(frames_of_the_ledger_are_not_copied_but_acknowledged),
         cmocka_unit_test(only_fresh_frames_of_a_batch_are_copied),
         cmocka_unit_test(an_unknown_commit_is_done_again_with_the_same_ids),

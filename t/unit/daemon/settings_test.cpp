@@ -1,7 +1,7 @@
 // Settings: file, environment, and every mistake named.
 #include "daemon/settings.hpp"
 
-#include "cmocka_cpp.hpp"
+#include "t/unit/cmocka.hpp"
 
 namespace sluice::test {
 namespace {

@@ -1,7 +1,7 @@
 // How far the stream may be trimmed, for every state a group can be in.
 #include "daemon/load/trim.hpp"
 
-#include "cmocka_cpp.hpp"
+#include "t/unit/cmocka.hpp"
 
 namespace sluice::test {
 namespace {
