@@ -1,0 +1,73 @@
+"""What a measurement is made of: load, the CPU of a process, the disk."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import threading
+import time
+
+TICK = os.sysconf("SC_CLK_TCK")
+SCRIPT = pathlib.Path(__file__).with_name("records.lua")
+
+
+def cpu_seconds(pid):
+    """User and system time of a process, all its threads included."""
+    with open(f"/proc/{pid}/stat", encoding="latin-1") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def resident_bytes(pid):
+    with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def wrk(url, connections, seconds, records, delay_ms=0):
+    """Runs wrk; records as in records.lua. Returns what its script printed."""
+    output = subprocess.run(
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", SCRIPT, url, "--", str(records),
+         str(delay_ms)],
+        check=True, capture_output=True, text=True,
+    ).stdout
+    result = json.loads(re.search(r"^JSON (.*)$", output, re.M).group(1))
+    result["per_s"] = result["requests"] / (result["us"] / 1e6)
+    return result
+
+
+def fdatasync_ms(folder, times=400):
+    """p50 and p99 of an append of 4 KB and fdatasync, one after the other."""
+    path = pathlib.Path(folder) / "fdatasync.probe"
+    took = []
+    with open(path, "wb", buffering=0) as probe:
+        for _ in range(times):
+            probe.write(b"x" * 4096)
+            begin = time.perf_counter()
+            os.fdatasync(probe.fileno())
+            took.append((time.perf_counter() - begin) * 1000)
+    path.unlink()
+    took.sort()
+    return took[len(took) // 2], took[len(took) * 99 // 100]
+
+
+class Trimmer:
+    """Trims the stream as a loader would that keeps up, so that memory stays what it is."""
+
+    def __init__(self, client, stream="logs:stream"):
+        self.client = client
+        self.stream = stream
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self.stopping.wait(0.05):
+            self.client.execute_command("XTRIM", self.stream, "MAXLEN", "~", 0)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
