@@ -1,0 +1,256 @@
+"""A Redis that misbehaves: every request gets one right answer, and 200 only for what it stored."""
+
+import http.client
+import random
+import threading
+import time
+
+import pytest
+from harness.api import Api
+from harness.scripted_redis import ScriptedRedis, bulk
+from harness.waiting import wait_until
+
+TIMEOUT_S = 1.0
+
+
+@pytest.fixture
+def scripted(make_stack):
+    """A stack of which only nginx runs, in front of a scripted Redis."""
+    stack = make_stack(workers=1, nginx_edits=[
+        ("sluice_timeout 5s;", "sluice_timeout 1s;"),
+    ])
+    stack.scripted = ScriptedRedis(stack.folder).start()
+    stack.nginx.start()
+    wait_until(lambda: stack.api().get("/health/ready").status == 200, 10, "the edge is ready")
+    yield stack
+    stack.scripted.stop()
+
+
+def metric(stack, name):
+    text = stack.api().get("/metrics").body.decode()
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(name + " "))
+
+
+def post_many(port, number, threads=8):
+    """Answers of that many POSTs, each with a message of its own."""
+    answers = {}
+
+    def run(first):
+        api = Api(port)
+        for i in range(first, number, threads):
+            answers[i] = api.log(message=f"m{i}")
+        api.close()
+
+    running = [threading.Thread(target=run, args=(first,)) for first in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    assert len(answers) == number
+    return answers
+
+
+ERRORS = [
+    ("OOM command not allowed when used memory > 'maxmemory'.", "redis_full", "OOM"),
+    ("READONLY You can't write against a read only replica.", "redis_unavailable", "READONLY"),
+    ("LOADING Redis is loading the dataset in memory", "redis_unavailable", "LOADING"),
+    ("MISCONF Redis is configured to save RDB snapshots", "redis_refused", "MISCONF"),
+    ("NOAUTH Authentication required.", "redis_refused", "NOAUTH"),
+    ("WRONGPASS invalid username-password pair", "redis_refused", "WRONGPASS"),
+    ("NOPERM this user has no permissions", "redis_refused", "NOPERM"),
+    ("WRONGTYPE Operation against a key", "redis_refused", "WRONGTYPE"),
+    ("MASTERDOWN Link with MASTER is down", "redis_unavailable", "MASTERDOWN"),
+    ("NOREPLICAS Not enough good replicas to write.", "durability_below_minimum", "NOREPLICAS"),
+    ("BUSY Redis is busy running a script", "redis_unavailable", "BUSY"),
+    ("MOVED 3999 127.0.0.1:6381", "redis_refused", "CLUSTER"),
+    ("ERR anything else", "redis_refused", "other"),
+]
+
+
+def test_every_error_has_its_answer_and_its_counter(scripted):
+    api = scripted.api()
+    for text, code, counter in ERRORS:
+        scripted.scripted.on_xadd = lambda frame, text=text: b"-" + text.encode() + b"\r\n"
+        wait_until(lambda: api.get("/health/ready").status == 200, 10, "ready again")
+        answer = api.log()
+        assert answer.status == 503, (text, answer)
+        assert answer.json["code"] == code, (text, answer)
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        assert metric(scripted, f'sluice_edge_redis_errors_total{{error="{counter}"}}') == 1, text
+    scripted.scripted.on_xadd = scripted.scripted.store
+    wait_until(lambda: api.log().status == 200, 10, "POSTs are taken again")
+
+
+def test_readonly_leaves_for_another_connection(scripted):
+    before = scripted.scripted.accepted
+    scripted.scripted.on_xadd = lambda frame: b"-READONLY no\r\n"
+    assert scripted.api().log().status == 503
+    wait_until(lambda: scripted.scripted.accepted > before, 5, "it connects anew")
+
+
+def test_replies_byte_by_byte(scripted):
+    store = scripted.scripted.store
+    scripted.scripted.on_xadd = lambda frame: [bytes([byte]) for byte in store(frame)]
+    answers = post_many(scripted.nginx.port, 100)
+    assert all(answer.status == 200 for answer in answers.values())
+    ids = {answer.json["message_id"] for answer in answers.values()}
+    assert len(ids) == 100
+
+
+def test_a_reply_cut_at_any_byte_is_asked_for_again(scripted):
+    """The frame is sent again under the same id, so nobody has to know that it was cut."""
+    whole = len(scripted.scripted.store(None))
+
+    def cut_off(reply):
+        yield reply
+        scripted.scripted.drop()
+
+    for cut in range(whole):
+        cuts = [cut]
+
+        def on_xadd(frame, cuts=cuts):
+            reply = scripted.scripted.store(frame)
+            if not cuts:
+                return reply
+            return cut_off(reply[: cuts.pop()])
+
+        scripted.scripted.on_xadd = on_xadd
+        answer = scripted.api().log(message=f"cut at {cut}")
+        assert answer.status == 200, (cut, answer)
+        first, second = scripted.scripted.frames[-2:]
+        assert first == second, "the same frame under the same id"
+    assert metric(scripted, 'sluice_edge_frames_total{outcome="resent"}') == whole
+
+
+def test_an_outcome_that_stays_unknown_is_told_so(scripted):
+    scripted.scripted.on_xadd = lambda frame: None
+    begin = time.monotonic()
+    answer = scripted.api().log()
+    assert answer.status == 503
+    assert answer.json["code"] == "outcome_unknown"
+    assert time.monotonic() - begin < TIMEOUT_S + 1
+    assert len({frame.u for frame in scripted.scripted.frames}) == 1
+
+
+def test_an_error_after_an_unknown_outcome_does_not_deny_it(scripted):
+    outcomes = [None, b"-OOM full\r\n"]
+    scripted.scripted.on_xadd = lambda frame: outcomes.pop(0)
+    answer = scripted.api().log()
+    assert answer.json["code"] == "outcome_unknown"
+
+
+def test_a_late_reply_answers_nobody_else(scripted):
+    """The reply to the first frame comes after its deadline, while others wait."""
+    late = threading.Event()
+
+    def on_xadd(frame):
+        if b"first" in frame.rows and not late.is_set():
+            late.set()
+            return [TIMEOUT_S + 0.5, bulk(b"1-1")]
+        return scripted.scripted.store(frame)
+
+    scripted.scripted.on_xadd = on_xadd
+    answers = {}
+
+    def post(name):
+        answers[name] = Api(scripted.nginx.port).log(message=name)
+
+    first = threading.Thread(target=post, args=("first",))
+    first.start()
+    assert late.wait(5)
+    others = [threading.Thread(target=post, args=(f"other {i}",)) for i in range(20)]
+    for thread in others:
+        thread.start()
+    for thread in [first, *others]:
+        thread.join()
+    assert answers.pop("first").json["code"] == "outcome_unknown"
+    for answer in answers.values():
+        assert answer.status in (200, 503)
+        if answer.status == 200:
+            assert not answer.json["message_id"].startswith("1-1-")
+
+
+@pytest.mark.parametrize("reply", [
+    b"HTTP/1.1 400 Bad Request\r\n\r\n", b":5\r\n", b"+OK\r\n", b"$-1\r\n", b"*0\r\n",
+    b"$99999999\r\n", b"\x00\x00\x00", b"+" + b"x" * 70000, b"-OOM\rfull\r\n",
+])
+def test_what_is_no_reply_to_xadd_is_no_200(scripted, reply):
+    wrong = [reply]
+    scripted.scripted.on_xadd = (
+        lambda frame: wrong.pop() if wrong else scripted.scripted.store(frame)
+    )
+    answer = scripted.api().log()
+    assert answer.status == 200 or answer.json["code"] == "outcome_unknown", answer
+    if answer.status == 200:
+        assert len(scripted.scripted.frames) == 2, "sent again, and stored then"
+    wait_until(lambda: scripted.api().log().status == 200, 10, "POSTs are taken again")
+
+
+def test_a_reply_that_nobody_asked_for(scripted):
+    scripted.scripted.on_xadd = lambda frame: scripted.scripted.store(frame) + b"$3\r\n9-9\r\n"
+    answer = scripted.api().log()
+    assert answer.status == 200
+    assert not answer.json["message_id"].startswith("9-9")
+    scripted.scripted.on_xadd = scripted.scripted.store
+    wait_until(lambda: scripted.api().log().status == 200, 10, "POSTs are taken again")
+    assert all(not a.json["message_id"].startswith("9-9")
+               for a in post_many(scripted.nginx.port, 20).values())
+
+
+def test_chaos_acknowledges_only_what_was_stored(scripted):
+    """Delays, cuts, errors and garbage, at random: the acknowledged are among the stored."""
+    rng = random.Random(11)
+    stored = set()
+
+    def on_xadd(frame):
+        dice = rng.random()
+        rows = frame.rows.decode().splitlines()
+        if dice < 0.70:
+            stored.update(row.split("\t")[2] for row in rows)
+            return scripted.scripted.store(frame)
+        if dice < 0.80:
+            stored.update(row.split("\t")[2] for row in rows)
+            return [rng.random() * 0.2, scripted.scripted.store(frame)]
+        if dice < 0.88:
+            stored.update(row.split("\t")[2] for row in rows)
+            return None
+        if dice < 0.94:
+            return None
+        if dice < 0.97:
+            return b"-OOM full\r\n"
+        return b"?garbage\r\n"
+
+    scripted.scripted.on_xadd = on_xadd
+    answers = post_many(scripted.nginx.port, 2000, threads=32)
+    counts = {}
+    for i, answer in answers.items():
+        code = "queued" if answer.status == 200 else answer.json["code"]
+        counts[code] = counts.get(code, 0) + 1
+        assert answer.status != 200 or f"m{i}" in stored, (i, answer)
+        assert answer.status in (200, 503)
+    assert counts["queued"] > 1000, counts
+    wait_until(lambda: metric(scripted, "sluice_edge_inflight_requests") == 0, 5)
+
+
+def test_a_stopped_redis_bounds_what_waits(make_stack):
+    stack = make_stack(workers=1, nginx_edits=[
+        ("sluice_timeout 5s;", "sluice_timeout 1s; sluice_max_inflight requests=50;")])
+    scripted = ScriptedRedis(stack.folder).start()
+    scripted.on_xadd = lambda frame: [3.0]
+    stack.nginx.start()
+    wait_until(lambda: stack.api().get("/health/ready").status == 200, 10, "the edge is ready")
+    connections = []
+    body = b'{"device_id":"d","log_level":"INFO","message":"m"}'
+    request = (b"POST /api/log HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+               b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
+    for _ in range(120):
+        connections.append(stack.api().raw(request))
+    codes = []
+    for connection in connections:
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        codes.append((response.status, b"too_many_inflight" in response.read()))
+        connection.close()
+    assert all(status == 503 for status, _ in codes)
+    assert sum(too_many for _, too_many in codes) == 70
+    scripted.stop()
