@@ -21,6 +21,9 @@ struct FoundFields {
     }
 };
 
+// How far a device_id and the bytes that copy_plain reads behind it can reach.
+constexpr ptrdiff_t kPlainRoom = kDeviceIdBytesMax + 2 + kCopySlack;
+
 bool is_string(std::string_view value) {
     return value.front() == '"';
 }
@@ -362,6 +365,11 @@ bool BodyParse::copy_required(RecordField field, std::string_view value, char* o
 
 char* BodyParse::write_device_id(std::string_view value, char* out) noexcept {
     constexpr RecordField field = RecordField::kDeviceId;
+    // Nearly all are short and plain.
+    if (value.size() > 2 && value.size() <= kDeviceIdBytesMax + 2 && is_string(value) &&
+        walk_.body_end() - value.data() >= kPlainRoom && copy_plain(inside_quotes(value), out)) {
+        return out + value.size() - 2;
+    }
     CopiedText text;
     if (!copy_required(field, value, out, &text)) {
         return out;
@@ -376,14 +384,17 @@ char* BodyParse::write_device_id(std::string_view value, char* out) noexcept {
 
 char* BodyParse::write_level(std::string_view value, char* out) noexcept {
     constexpr RecordField field = RecordField::kLogLevel;
-    CopiedText text;
-    if (!copy_required(field, value, out, &text)) {
-        return out;
-    }
     Level level = Level::kDebug;
-    if (!parse_level(std::string_view(out, static_cast<size_t>(text.end - out)), &level)) {
-        record_error(field, Refusal::kUnknownLevel, value.data());
-        return out;
+    if (value.size() <= 2 || !is_string(value) || !parse_level(inside_quotes(value), &level)) {
+        CopiedText text;
+        if (!copy_required(field, value, out, &text)) {
+            return out;
+        }
+        // Its letters may have been escaped.
+        if (!parse_level(std::string_view(out, static_cast<size_t>(text.end - out)), &level)) {
+            record_error(field, Refusal::kUnknownLevel, value.data());
+            return out;
+        }
     }
     if (static_cast<uint8_t>(level) > out_.highest_level) {
         out_.highest_level = static_cast<uint8_t>(level);

@@ -193,10 +193,18 @@ const char* find_backslash(const char* p, const char* end) {
     return found == nullptr ? end : static_cast<const char*>(found);
 }
 
+constexpr uint64_t ones = 0x0101010101010101;
+constexpr uint64_t high_bits = ones * 0x80;
+
+// Whether any of eight bytes is a backslash or above 0x7e.
+bool is_not_plain(uint64_t bytes) {
+    const uint64_t backslashes = bytes ^ ones * '\\';
+    const uint64_t is_backslash = (backslashes - ones) & ~backslashes;
+    return ((is_backslash | bytes | (bytes + ones)) & high_bits) != 0;
+}
+
 // Whether any of eight bytes is a backslash or below 0x20.
 bool needs_care(uint64_t bytes) {
-    constexpr uint64_t ones = 0x0101010101010101;
-    constexpr uint64_t high_bits = ones * 0x80;
     const uint64_t backslashes = bytes ^ ones * '\\';
     const uint64_t is_backslash = (backslashes - ones) & ~backslashes;
     const uint64_t is_below = (bytes - ones * 0x20) & ~bytes;
@@ -251,6 +259,22 @@ CopiedText copy_string(std::string_view inside, char* out, uint32_t* nuls) noexc
         }
         p = backslash + escape.bytes;
     }
+}
+
+bool copy_plain(std::string_view inside, char* out) noexcept {
+    for (size_t i = 0; i < inside.size(); i += 8) {
+        uint64_t bytes = 0;
+        std::memcpy(&bytes, inside.data() + i, 8);
+        std::memcpy(out + i, &bytes, 8);
+        const size_t left = inside.size() - i;
+        if (left < 8) {
+            bytes &= (uint64_t{1} << 8 * left) - 1;  // what stands behind the string does not count
+        }
+        if (is_not_plain(bytes)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 CopiedText copy_value(std::string_view value, char* out, uint32_t* nuls) noexcept {

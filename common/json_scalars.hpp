@@ -29,6 +29,10 @@ inline constexpr size_t kCopySlack = 8;
 // The inside of a string, decoded. \u0000 becomes U+FFFD and is counted in *nuls.
 [[nodiscard]] CopiedText copy_string(std::string_view inside, char* out, uint32_t* nuls) noexcept;
 
+// The same for a short string that needs no care: no escapes, and only printable ASCII. Reads up to
+// kCopySlack bytes behind it. False if it does need care; out may have been written to.
+[[nodiscard]] bool copy_plain(std::string_view inside, char* out) noexcept;
+
 // A whole JSON value whose tokens were checked: its bytes stay, but for the backslashes that COPY
 // wants doubled, white space that COPY would take for the end of a column or row, and \u0000,
 // which becomes \ufffd.

@@ -1,25 +1,61 @@
 #include "common/record_rules.hpp"
 
+#include <cstring>
+
 namespace sluice {
 
-bool parse_level(std::string_view text, Level* out) noexcept {
+namespace {
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "words are compared as they are loaded");
+
+// A name of four to eight letters as one word: its first four and its last four, upper case.
+constexpr uint64_t name_word(std::string_view name) {
+    uint64_t word = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        word |= static_cast<uint64_t>(static_cast<unsigned char>(name[i])) << 8 * i;
+        word |= static_cast<uint64_t>(static_cast<unsigned char>(name[name.size() - 4 + i]))
+                << (32 + 8 * i);
+    }
+    return word;
+}
+
+// The low bits of the first letter tell the five apart.
+constexpr unsigned kSlots = 8;
+struct LevelSlots {
+    uint64_t word[kSlots] = {};
+    uint8_t bytes[kSlots] = {};
+    Level level[kSlots] = {};
+};
+
+constexpr LevelSlots make_slots() {
+    LevelSlots slots;
     for (unsigned i = 0; i < kLevelCount; i++) {
         const std::string_view name = kLevelNames[i];
-        if (name.size() != text.size()) {
-            continue;
-        }
-        size_t same = 0;
-        // The names are upper-case letters only, so clearing bit 5 folds case without letting
-        // anything but letters through.
-        while (same < name.size() && (text[same] & ~0x20) == name[same] && text[same] >= 'A') {
-            same++;
-        }
-        if (same == name.size()) {
-            *out = static_cast<Level>(i);
-            return true;
-        }
+        const unsigned slot = static_cast<unsigned char>(name[0]) % kSlots;
+        slots.word[slot] = name_word(name);
+        slots.bytes[slot] = static_cast<uint8_t>(name.size());
+        slots.level[slot] = static_cast<Level>(i);
     }
-    return false;
+    return slots;
+}
+
+constexpr LevelSlots kLevelSlots = make_slots();
+
+}  // namespace
+
+// Levels come in no order that a branch predictor could learn, so there is one branch for all.
+bool parse_level(std::string_view text, Level* out) noexcept {
+    if (text.size() < 4) {
+        return false;
+    }
+    uint32_t first = 0, last = 0;
+    std::memcpy(&first, text.data(), 4);
+    std::memcpy(&last, text.data() + text.size() - 4, 4);
+    // The names are letters only, so clearing bit 5 folds case and lets nothing else through.
+    const uint64_t word = (first | static_cast<uint64_t>(last) << 32) & 0xdfdfdfdfdfdfdfdf;
+    const unsigned slot = static_cast<unsigned char>(text[0]) % kSlots;
+    *out = kLevelSlots.level[slot];
+    return kLevelSlots.word[slot] == word && kLevelSlots.bytes[slot] == text.size();
 }
 
 const RefusalText& refusal_text(Refusal refusal) noexcept {

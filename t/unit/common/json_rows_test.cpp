@@ -105,6 +105,37 @@ static void device_id_rules(void**) {
                       "a\xc2\xa0/..\\\\\tINFO\tm\t{}\t\\N\n");
 }
 
+// Names are compared as words, so what differs in any byte or in length must differ there too.
+static void only_the_five_levels_are_levels(void**) {
+    const auto accepted = [](std::string_view level) {
+        const std::string body =
+            R"({"device_id":"d","message":"m","log_level":")" + std::string(level) + "\"}";
+        return parse(BodyShape::kRecord, body).out.refusal == Refusal::kNone;
+    };
+    for (std::string_view name : kLevelNames) {
+        std::string lower(name);
+        for (char& c : lower) {
+            c = static_cast<char>(c | 0x20);
+        }
+        assert_true(accepted(name) && accepted(lower));
+        for (size_t at = 0; at < name.size(); at++) {
+            for (int c = 0x20; c < 0x7f; c++) {
+                std::string other(name);
+                other[at] = static_cast<char>(c);
+                if (c != '"' && c != '\\' && (c & ~0x20) != name[at]) {
+                    assert_false(accepted(other));
+                }
+            }
+        }
+        assert_false(accepted(std::string(name) + "X"));
+        assert_false(accepted(name.substr(1)) || accepted(name.substr(0, name.size() - 1)));
+        // As long as the longest, with the letters that are compared at both ends.
+        assert_false(accepted(std::string(name.substr(0, 4)) + "xxx" +
+                              std::string(name.substr(name.size() - 4))));
+    }
+    assert_true(accepted("\\u0049NFO"));
+}
+
 static void other_field_rules(void**) {
     refused(BodyShape::kRecord, R"({"device_id":"d","log_level":"INFO"})", Refusal::kMissing,
             RecordField::kMessage);
@@ -271,6 +302,7 @@ int main() {
         cmocka_unit_test(a_record_becomes_a_row),
         cmocka_unit_test(a_batch_becomes_rows_in_its_order),
         cmocka_unit_test(device_id_rules),
+        cmocka_unit_test(only_the_five_levels_are_levels),
         cmocka_unit_test(other_field_rules),
         cmocka_unit_test(unknown_fields_are_ignored_or_refused),
         cmocka_unit_test(limits_are_kept),
