@@ -6,31 +6,17 @@ import shutil
 import pytest
 
 from harness.build import MODULE, NGINX, SLUICED
-from harness.postgres_server import PostgresServer
-from harness.sluiced import Loader
-from harness.stack import Stack, make_folder
+from harness.stack import Stack
+from harness.template import make_template
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory):
-    """A Postgres data folder, migrated and shut down; every test gets a copy."""
+def template():
     for path in (NGINX, MODULE, SLUICED):
         assert path.exists(), f"{path} is not built: run scripts/test, which builds it"
-    folder = make_folder()
-    postgres = PostgresServer(folder)
-    postgres.initdb()
-    postgres.start()
-    try:
-        connection = postgres.connect("postgres")
-        connection.cursor().execute("CREATE DATABASE sluice")
-        connection.close()
-        migrated = Loader(folder, f"unix://{folder}/redis.sock", postgres.dsn).run("migrate")
-        assert migrated.returncode == 0, migrated.stderr
-        postgres.stop()
-        yield postgres.data
-    finally:
-        postgres.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+    postgres = make_template()
+    yield postgres.data
+    shutil.rmtree(postgres.folder, ignore_errors=True)
 
 
 @pytest.hookimpl(hookwrapper=True)
