@@ -21,7 +21,7 @@ ngx_http_sluice_health_checks(u_char *p, ngx_uint_t redis_ok)
     static const char  *postgres_names[] = { "unknown", "failed", "ok" };
 
     postgres = ngx_http_sluice_postgres(zone);
-    durability = ngx_http_sluice_durability(zone);
+    durability = redis_ok ? ngx_http_sluice_durability(zone) : NGX_HTTP_SLUICE_UNSAFE;
 
     return ngx_sprintf(p, "\"checks\":{\"redis\":\"%s\",\"postgres\":\"%s\"},"
                        "\"durability\":\"%V\",",

@@ -1,5 +1,6 @@
 #include "ngx_http_sluice_watch.hpp"
 
+#include "ngx_http_sluice_counters.hpp"
 #include "ngx_http_sluice_log.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
@@ -132,6 +133,14 @@ ngx_http_sluice_watch_reply(ngx_http_sluice_command_t *command, ngx_uint_t outco
 
     if (outcome != NGX_HTTP_SLUICE_REPLIED) {
         watch->asked = 0;
+        return;
+    }
+
+    if (reply->type == sluice::ReplyType::kError
+        && ngx_http_sluice_redis_error(reply->text) == NGX_HTTP_SLUICE_ERROR_LOADING)
+    {
+        /* not less durable, only not there yet */
+        ngx_http_sluice_redis_fail(ngx_http_sluice_worker.redis, "it is loading its data");
         return;
     }
 

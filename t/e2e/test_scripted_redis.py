@@ -81,6 +81,18 @@ def test_every_error_has_its_answer_and_its_counter(scripted):
     wait_until(lambda: api.log().status == 200, 10, "POSTs are taken again")
 
 
+def test_a_redis_that_loads_is_away_and_not_less_durable(scripted):
+    answers = dict(scripted.scripted.answers)
+    loading = b"-LOADING Redis is loading the dataset in memory\r\n"
+    scripted.scripted.answers.update({name: loading for name in answers})
+    scripted.scripted.drop()
+    wait_until(lambda: scripted.api().log().json.get("code") == "redis_unavailable", 5)
+    health = scripted.api().health().json
+    assert (health["checks"]["redis"], health["durability"]) == ("failed", "unknown")
+    scripted.scripted.answers.update(answers)
+    wait_until(lambda: scripted.api().log().status == 200, 10, "POSTs are taken again")
+
+
 def test_readonly_leaves_for_another_connection(scripted):
     before = scripted.scripted.accepted
     scripted.scripted.on_xadd = lambda frame: b"-READONLY no\r\n"
