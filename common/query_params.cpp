@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "common/decimal.hpp"
+
 namespace sluice {
 namespace {
 
@@ -11,21 +13,6 @@ int hex_digit(char c) {
     }
     const char lower = static_cast<char>(c | 0x20);
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-bool parse_number(std::string_view text, uint32_t max, uint32_t* out) {
-    if (text.empty() || text.size() > 9) {
-        return false;
-    }
-    uint32_t value = 0;
-    for (char c : text) {
-        if (c < '0' || c > '9') {
-            return false;
-        }
-        value = value * 10 + static_cast<uint32_t>(c - '0');
-    }
-    *out = value;
-    return value <= max;
 }
 
 // The level parameter: one or several names, separated by commas.
@@ -57,9 +44,9 @@ constexpr const char* kParameterRules[kParameterCount] = {
 bool apply(unsigned parameter, std::string_view value, LogQuery* out) {
     switch (parameter) {
         case kLimit:
-            return parse_number(value, kQueryLimitMax, &out->limit) && out->limit > 0;
+            return parse_decimal(value, kQueryLimitMax, &out->limit) && out->limit > 0;
         case kOffset:
-            return parse_number(value, kQueryOffsetMax, &out->offset);
+            return parse_decimal(value, kQueryOffsetMax, &out->offset);
         case kLevel:
             return parse_levels(value, &out->levels);
         default:

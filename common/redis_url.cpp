@@ -1,5 +1,7 @@
 #include "common/redis_url.hpp"
 
+#include "common/decimal.hpp"
+
 namespace sluice {
 namespace {
 
@@ -9,21 +11,6 @@ bool take_prefix(std::string_view* text, std::string_view prefix) {
     }
     text->remove_prefix(prefix.size());
     return true;
-}
-
-bool parse_number(std::string_view text, uint32_t max, uint32_t* out) {
-    if (text.empty() || text.size() > 9) {
-        return false;
-    }
-    uint32_t value = 0;
-    for (char c : text) {
-        if (c < '0' || c > '9') {
-            return false;
-        }
-        value = value * 10 + static_cast<uint32_t>(c - '0');
-    }
-    *out = value;
-    return value <= max;
 }
 
 void take_credentials(std::string_view* rest, RedisUrl* out) {
@@ -59,7 +46,7 @@ bool parse_unix(std::string_view rest, RedisUrl* out, const char** error) {
         return true;
     }
     std::string_view args = rest.substr(question + 1);
-    if (!take_prefix(&args, "db=") || !parse_number(args, UINT16_MAX, &out->db)) {
+    if (!take_prefix(&args, "db=") || !parse_decimal(args, UINT16_MAX, &out->db)) {
         *error = "after the path only ?db=N may follow";
         return false;
     }
@@ -71,7 +58,7 @@ bool parse_tcp(std::string_view rest, RedisUrl* out, const char** error) {
     const size_t slash = rest.find('/');
     if (slash != std::string_view::npos) {
         const std::string_view db = rest.substr(slash + 1);
-        if (!db.empty() && !parse_number(db, UINT16_MAX, &out->db)) {
+        if (!db.empty() && !parse_decimal(db, UINT16_MAX, &out->db)) {
             *error = "the database after the / must be a number";
             return false;
         }
@@ -82,7 +69,7 @@ bool parse_tcp(std::string_view rest, RedisUrl* out, const char** error) {
     const size_t colon = rest.find(':', bracket == std::string_view::npos ? 0 : bracket);
     if (colon != std::string_view::npos) {
         uint32_t port = 0;
-        if (!parse_number(rest.substr(colon + 1), UINT16_MAX, &port) || port == 0) {
+        if (!parse_decimal(rest.substr(colon + 1), UINT16_MAX, &port) || port == 0) {
             *error = "the port must be a number from 1 to 65535";
             return false;
         }
