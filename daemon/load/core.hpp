@@ -32,7 +32,9 @@ struct LoadLimits {
     uint64_t batch_rows = 50000;
     uint64_t batch_bytes = 8 * 1024 * 1024;
     int64_t batch_age_us = 50 * 1000;
-    uint32_t read_count_max = 256;  // entries a read
+    // Entries a read. Redis knows no limit in bytes, so this times the edge's largest frame is what
+    // a read may bring at worst, when large entries follow many small ones.
+    uint32_t read_count_max = 64;
     int64_t claim_interval_us = 15 * 1000 * 1000;
     int64_t trim_interval_us = 200 * 1000;
     int64_t prune_interval_us = 600LL * 1000 * 1000;
@@ -118,7 +120,10 @@ class LoaderCore {
     int64_t publish_at_us_ = 0;
     bool published_up_ = false;
     int64_t trim_at_us_ = 0;
-    uint64_t entry_bytes_ = 32 * 1024;  // expected of the next entries; follows the largest
+    // Expected of the next entries; follows the largest. At first as many as the edge's frames may
+    // have: nothing is known of what has piled up.
+    uint64_t entry_bytes_ = 1024 * 1024;
+    uint32_t read_count_limit_;  // of the next read: twice what the last one brought
     std::vector<StreamId> acks_;
     bool acked_since_trim_ = false;
     int64_t oldest_at_us_ = 0;

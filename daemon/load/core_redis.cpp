@@ -14,12 +14,15 @@ constexpr int64_t kBlockMaxUs = kSecondUs / 2;
 constexpr int64_t kHourMs = 3600 * 1000;
 constexpr size_t kAcksPerCommand = 1000;
 constexpr uint64_t kEntryBytesAtLeast = 1024;
+// Read without having seen as many small ones before: a default batch of the largest entries.
+constexpr uint32_t kFirstReadCount = 8;
 
 }  // namespace
 
 LoaderCore::LoaderCore(LoadLimits limits, uint64_t seed)
     : limits_(std::move(limits)),
       redis_backoff_(100 * 1000, 2 * kSecondUs, seed ^ 0x9e3779b97f4a7c15U),
+      read_count_limit_(kFirstReadCount),
       trim_(limits_.trim_groups),
       pg_backoff_(100 * 1000, 5 * kSecondUs, seed ^ 0xbf58476d1ce4e5b9U),
       refused_backoff_(kSecondUs, 60 * kSecondUs, seed ^ 0x94d049bb133111ebU) {}
@@ -221,6 +224,9 @@ void LoaderCore::entries_read(const RedisAction& action, RedisResult& result, co
         // Less than asked for means that the stream is read to its end: let it gather.
         read_at_us_ = read < action.count ? now.steady_us + kReadPauseUs : now.steady_us;
     }
+    // Counted by what came, not by what was asked for: entries behind the ones seen may be larger.
+    read_count_limit_ =
+        std::max(kFirstReadCount, static_cast<uint32_t>(std::min<size_t>(2 * read, UINT32_MAX)));
     take_entries(result, action.step == RedisStep::kClaim, now);
 }
 
@@ -307,8 +313,8 @@ bool LoaderCore::has_room() const noexcept {
 uint32_t LoaderCore::read_count() const noexcept {
     const uint64_t filled = filling_ ? filling_->bytes() : 0;
     const uint64_t room = limits_.batch_bytes > filled ? limits_.batch_bytes - filled : 0;
-    return static_cast<uint32_t>(
-        std::clamp<uint64_t>(room / entry_bytes_, 1, limits_.read_count_max));
+    return static_cast<uint32_t>(std::clamp<uint64_t>(
+        room / entry_bytes_, 1, std::min(read_count_limit_, limits_.read_count_max)));
 }
 
 }  // namespace sluice

@@ -386,6 +386,37 @@ void a_full_batch_stops_reading_until_postgres_takes_it(void**) {
     driver.redis_until(RedisStep::kReadNew);
 }
 
+// Answers the next new read with as many entries as it asks for; how many those were.
+uint32_t read_all_that_is_asked_for(Driver* driver, uint32_t records) {
+    const RedisAction action = driver->redis_until(RedisStep::kReadNew);
+    driver->read(RedisStep::kReadNew, std::vector<uint32_t>(action.count, 1), records);
+    return action.count;
+}
+
+void a_backlog_of_the_largest_entries_is_read_few_at_a_time(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadOwn, {});
+    assert_in_range(driver.redis_until(RedisStep::kReadNew).count, 1, 8);
+}
+
+void what_is_read_at_most_doubles(void**) {
+    LoadLimits limits;
+    limits.batch_rows = UINT64_MAX;
+    limits.batch_bytes = 1024ULL * 1024 * 1024;
+    Driver driver(limits);
+    driver.read(RedisStep::kReadOwn, {});
+    uint32_t last = 4;
+    for (int i = 0; i < 10; ++i) {
+        const uint32_t count = read_all_that_is_asked_for(&driver, 1);
+        assert_in_range(count, 1, std::min(2 * last, limits.read_count_max));
+        last = count;
+    }
+    assert_int_equal(last, limits.read_count_max);
+    // Few entries now tell nothing of the many behind them.
+    driver.read(RedisStep::kReadNew, {1});
+    assert_in_range(driver.redis_until(RedisStep::kReadNew).count, 1, 8);
+}
+
 void reading_blocks_only_when_nothing_is_under_way(void**) {
     Driver driver;
     driver.read(RedisStep::kReadOwn, {});
@@ -523,6 +554,8 @@ int main() {
         cmocka_unit_test(a_lost_connection_reads_everything_again),
         cmocka_unit_test(a_failed_trim_does_not_stop_reading),
         cmocka_unit_test(a_full_batch_stops_reading_until_postgres_takes_it),
+        cmocka_unit_test(a_backlog_of_the_largest_entries_is_read_few_at_a_time),
+        cmocka_unit_test(what_is_read_at_most_doubles),
         cmocka_unit_test(reading_blocks_only_when_nothing_is_under_way),
         cmocka_unit_test(a_claim_skips_what_is_held_already),
         cmocka_unit_test(entries_it_cannot_read_stay_and_those_that_vanished_are_alarmed),
