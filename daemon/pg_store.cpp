@@ -69,11 +69,12 @@ bool PgStore::connect() {
         return failed();
     }
     if (!schema_is_current(&connection_)) {
+        // Closed first, so that it counts as lost: connecting is tried again before long.
+        connection_.close();
         failed();
         if (error_.message.empty()) {
             error_.message = "the database lacks migrations: run sluiced migrate";
         }
-        connection_.close();
         return false;
     }
     warn_of_settings();

@@ -58,16 +58,16 @@ PgOptions pg_options_of(const Settings& settings) {
     return options;
 }
 
+// Of a step that failed: never kOk.
 PgStatus status_of(PgFailure failure) noexcept {
     switch (failure) {
-        case PgFailure::kNone:
-            return PgStatus::kOk;
         case PgFailure::kLost:
             return PgStatus::kLost;
         case PgFailure::kTransient:
             return PgStatus::kRetry;
         case PgFailure::kNoPartition:
             return PgStatus::kNoPartition;
+        case PgFailure::kNone:
         case PgFailure::kRefused:
             break;
     }
