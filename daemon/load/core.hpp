@@ -133,8 +133,9 @@ class LoaderCore {
     std::unique_ptr<Batch> storing_;
 
     bool pg_connected_ = false;
-    bool pg_up_ = false;     // the last action was answered as it should be
-    bool pg_known_ = false;  // one has been answered at all
+    bool pg_up_ = false;       // the last action was answered, if only by refusing it
+    bool pg_refused_ = false;  // the batch that is being stored, the last time
+    bool pg_known_ = false;    // one has been answered at all
     bool pg_stopped_ = false;
     PgStep store_step_ = PgStep::kInsertLedger;
     std::vector<MinuteCount> store_counts_;

@@ -20,7 +20,7 @@ constexpr size_t kPartitionsRemembered = 10000;
 PgAction LoaderCore::next_pg(const Now& now) {
     PgAction action;
     const bool idle = !storing_ && !filling_;
-    if (stopping_ && (idle || !pg_up_)) {
+    if (stopping_ && (idle || !pg_up_ || pg_refused_)) {
         pg_stopped_ = true;
         action.step = PgStep::kStop;
         return action;
@@ -183,7 +183,6 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
 // Nothing is given up: the batch is stored from its beginning, with the same row ids. If the
 // transaction had committed after all, the ledger knows all of its frames.
 void LoaderCore::pg_failed(PgStatus status, const Now& now) {
-    pg_up_ = false;
     ++counts_.pg_failures;
     store_step_ = PgStep::kInsertLedger;
     if (status == PgStatus::kLost) {
@@ -192,16 +191,20 @@ void LoaderCore::pg_failed(PgStatus status, const Now& now) {
         log_days_.clear();
         ledger_hours_.clear();
     } else if (status == PgStatus::kRefused) {
+        // It answered, so it is there: what it refuses is for an operator to see, not an outage.
         counts_.batches_refused += storing_ ? 1 : 0;
+        pg_refused_ = storing_ != nullptr;
         pg_retry_at_us_ = now.steady_us + refused_backoff_.next_us();
         return;
     }
+    pg_up_ = false;
     pg_retry_at_us_ = now.steady_us + pg_backoff_.next_us();
 }
 
 void LoaderCore::batch_stored() {
     pg_backoff_.reset();
     refused_backoff_.reset();
+    pg_refused_ = false;
     for (const BatchFrame& frame : storing_->frames()) {
         counts_.frames_stored += frame.fresh ? 1 : 0;
         newest_stored_ms_ = std::max(newest_stored_ms_, frame.frame.receive_time_ms);

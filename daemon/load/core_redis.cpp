@@ -89,7 +89,7 @@ RedisAction LoaderCore::next_read(const Now& now) {
     if (!own_done_) {
         action.step = RedisStep::kReadOwn;
         action.from = own_after_;
-    } else if (pg_up_ && now.steady_us >= claim_at_us_) {
+    } else if (pg_up_ && !pg_refused_ && now.steady_us >= claim_at_us_) {
         action.step = RedisStep::kClaim;
         action.from = claim_cursor_;
     } else if (now.steady_us >= read_at_us_) {

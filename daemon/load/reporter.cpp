@@ -105,7 +105,8 @@ void LoadReporter::pg_answered(const PgAction& action, const PgReply& reply, con
         }
         return;
     }
-    pg_down_ = true;
+    // Who refuses is there, and comes back from nowhere.
+    pg_down_ = pg_down_ || reply.status != PgStatus::kRefused;
     uint64_t left_out = 0;
     if (!pg_limit_.allow(now_us, &left_out)) {
         return;

@@ -266,6 +266,23 @@ void a_refused_batch_is_kept_and_tried_seldom(void**) {
     assert_int_equal(driver.core().counts().entries_acked, 0);
 }
 
+void a_postgres_that_refuses_is_up(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kRefused);
+    assert_true(driver.redis_until(RedisStep::kPublish).postgres_up);
+}
+
+void stopping_does_not_wait_for_a_batch_that_is_refused(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kRefused);
+    driver.core().stop();
+    assert_int_equal(driver.core().next_pg(driver.now_).step, PgStep::kStop);
+    assert_int_equal(driver.core().next_redis(driver.now_).step, RedisStep::kStop);
+    assert_int_equal(driver.core().counts().entries_acked, 0);
+}
+
 void rows_that_copy_counts_differently_are_not_committed(void**) {
     Driver driver;
     driver.read(RedisStep::kReadNew, {1, 2});
@@ -545,6 +562,8 @@ int main() {
         cmocka_unit_test(an_unknown_commit_is_done_again_with_the_same_ids),
         cmocka_unit_test(a_failed_copy_begins_the_transaction_again),
         cmocka_unit_test(a_refused_batch_is_kept_and_tried_seldom),
+        cmocka_unit_test(a_postgres_that_refuses_is_up),
+        cmocka_unit_test(stopping_does_not_wait_for_a_batch_that_is_refused),
         cmocka_unit_test(rows_that_copy_counts_differently_are_not_committed),
         cmocka_unit_test(after_a_crash_own_entries_come_first),
         cmocka_unit_test(a_missing_partition_is_made_again),
