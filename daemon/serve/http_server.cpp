@@ -60,6 +60,10 @@ struct HttpCallbacks {
                 exchange->response_ = problem_response(
                     {405, "method_not_allowed", "Only GET and HEAD are answered here."});
                 exchange->response_.allow = "GET, HEAD";
+            } else if (server->refusing_) {
+                exchange->response_ =
+                    problem_response({503, "unavailable", "The server is stopping."});
+                exchange->response_.retry_after_s = 1;
             } else {
                 // Resting before the handler runs: whoever answers may do so at once.
                 MHD_suspend_connection(exchange->connection_);
@@ -102,9 +106,7 @@ HttpServer::~HttpServer() {
 }
 
 void HttpServer::start(const std::string& listen) {
-    const ListenSocket socket = open_listen_socket(listen);
-    listen_fd_ = socket.fd;
-    socket_path_ = socket.path;
+    listen_fd_ = open_listen_socket(listen);
     daemon_ = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, nullptr,
         nullptr, &HttpCallbacks::access, this, MHD_OPTION_EXTERNAL_LOGGER, &HttpCallbacks::log,
@@ -134,6 +136,9 @@ bool HttpServer::respond(Exchange* exchange) {
     if (answer.allow != nullptr) {
         MHD_add_response_header(response, "Allow", answer.allow);
     }
+    if (quiet_) {
+        MHD_add_response_header(response, "Connection", "close");
+    }
     const MHD_Result queued =
         MHD_queue_response(exchange->connection_, static_cast<unsigned>(answer.status), response);
     MHD_destroy_response(response);
@@ -141,13 +146,8 @@ bool HttpServer::respond(Exchange* exchange) {
 }
 
 void HttpServer::quiesce() {
-    if (daemon_ != nullptr && listen_fd_ >= 0) {
+    if (daemon_ != nullptr && !quiet_.exchange(true)) {
         MHD_quiesce_daemon(daemon_);
-        close(listen_fd_);
-        listen_fd_ = -1;
-        if (!socket_path_.empty()) {
-            unlink(socket_path_.c_str());
-        }
     }
 }
 
@@ -156,6 +156,7 @@ void HttpServer::stop() {
     if (daemon_ != nullptr) {
         MHD_stop_daemon(daemon_);
         daemon_ = nullptr;
+        close(listen_fd_);
     }
 }
 

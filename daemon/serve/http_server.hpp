@@ -57,10 +57,13 @@ class HttpServer {
     // "unix:/path" or "host:port"; throws std::runtime_error with what is wrong.
     void start(const std::string& listen);
 
-    // No new connections from here on.
+    // No new connections from here on; each answer closes its connection. The socket's file stays:
+    // the next server replaces it, and meanwhile connecting is refused, which is what it is.
     void quiesce();
+    // What still comes is answered with 503 without the handler being asked.
+    void refuse() noexcept { refusing_ = true; }
     [[nodiscard]] int open_exchanges() const noexcept { return open_exchanges_.load(); }
-    // Every exchange must have been answered.
+    // The server must be refusing, and every exchange have been answered: none may rest.
     void stop();
 
   private:
@@ -70,8 +73,9 @@ class HttpServer {
     Handler handler_;
     MHD_Daemon* daemon_ = nullptr;
     int listen_fd_ = -1;
-    std::string socket_path_;
     std::atomic<int> open_exchanges_{0};
+    std::atomic<bool> quiet_{false};
+    std::atomic<bool> refusing_{false};
 };
 
 }  // namespace sluice

@@ -37,7 +37,7 @@ bool somebody_listens(const sockaddr_un& address) {
     return connected;
 }
 
-ListenSocket open_unix(const std::string& listen, const std::string& path) {
+int open_unix(const std::string& listen, const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.empty() || path.size() >= sizeof address.sun_path) {
@@ -54,10 +54,10 @@ ListenSocket open_unix(const std::string& listen, const std::string& path) {
         chmod(path.c_str(), 0666) != 0 || ::listen(fd, kListenBacklog) != 0) {
         refuse_errno(listen, fd);
     }
-    return {fd, path};
+    return fd;
 }
 
-ListenSocket open_tcp(const std::string& listen) {
+int open_tcp(const std::string& listen) {
     const size_t colon = listen.rfind(':');
     if (colon == std::string::npos || colon == 0) {
         refuse(listen, "unix:/path or host:port is wanted");
@@ -81,12 +81,12 @@ ListenSocket open_tcp(const std::string& listen) {
         bind(fd, address->ai_addr, address->ai_addrlen) != 0 || ::listen(fd, kListenBacklog) != 0) {
         refuse_errno(listen, fd);
     }
-    return {fd, ""};
+    return fd;
 }
 
 }  // namespace
 
-ListenSocket open_listen_socket(const std::string& listen) {
+int open_listen_socket(const std::string& listen) {
     static const std::string kUnixPrefix = "unix:";
     return listen.compare(0, kUnixPrefix.size(), kUnixPrefix) == 0
                ? open_unix(listen, listen.substr(kUnixPrefix.size()))

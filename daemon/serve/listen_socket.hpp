@@ -5,13 +5,8 @@
 
 namespace sluice {
 
-struct ListenSocket {
-    int fd = -1;
-    std::string path;  // of a unix socket: to be removed in the end
-};
-
 // "unix:/path" or "host:port" ("[::1]:80" for IPv6). A unix socket that nobody listens on any more
-// is replaced. Throws std::runtime_error with what is wrong.
-[[nodiscard]] ListenSocket open_listen_socket(const std::string& listen);
+// is replaced, so its file may be left behind. Throws std::runtime_error with what is wrong.
+[[nodiscard]] int open_listen_socket(const std::string& listen);
 
 }  // namespace sluice

@@ -80,15 +80,26 @@ void route(Exchange* exchange, QueryPool* pool) {
     }
 }
 
-// Answers that are under way are finished first; false if that took too long.
-bool drain(const HttpServer& server, StopSignals* signals) {
-    const int64_t until_us = steady_us() + kStopMs * 1000;
+// False if it took too long.
+bool wait_for_answers(const HttpServer& server, int64_t until_us, StopSignals* signals) {
     while (server.open_exchanges() != 0) {
         if (steady_us() >= until_us || signals->wait(kStopLookMs) == StopSignals::Event::kSignal) {
             return false;
         }
     }
     return true;
+}
+
+// Requests on the connections that are open are answered, each closing its connection. A few may
+// rest idle until the end, so the last look is at a server that lets no request rest any more.
+bool drain(HttpServer* server, StopSignals* signals) {
+    const int64_t until_us = steady_us() + kStopMs * 1000;
+    server->quiesce();
+    if (!wait_for_answers(*server, until_us, signals)) {
+        return false;
+    }
+    server->refuse();
+    return wait_for_answers(*server, until_us, signals);
 }
 
 }  // namespace
@@ -100,8 +111,7 @@ int run_server(const Settings& settings, StopSignals* signals) {
     log_info("server starts").with("listen", settings.serve_listen);
     while (signals->wait(-1) != StopSignals::Event::kSignal) {}
     log_info("stopping: answers under way are finished first");
-    server.quiesce();
-    if (!drain(server, signals)) {
+    if (!drain(&server, signals)) {
         log_warn("stopped without waiting any longer");
         _exit(1);
     }
