@@ -1,6 +1,7 @@
 #include "daemon/redis_stream.hpp"
 
 #include <hiredis/hiredis.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -238,7 +239,7 @@ RedisResult RedisStream::read(const RedisAction& action) {
     }
     const bool own = action.step == RedisStep::kReadOwn;
     words.insert(words.end(), {"STREAMS", options_.stream, own ? to_string(action.from) : ">"});
-    ReplyPtr reply = command(words);
+    ReplyPtr reply = command(words, action.block_ms);
     if (!reply || reply->type == REDIS_REPLY_ERROR) {
         return failure(reply.get());
     }
@@ -364,10 +365,12 @@ RedisResult RedisStream::publish(const RedisAction& action) {
     return expire && expire->type == REDIS_REPLY_INTEGER ? RedisResult{} : failure(expire.get());
 }
 
-RedisStream::ReplyPtr RedisStream::command(const std::vector<std::string>& words) {
+RedisStream::ReplyPtr RedisStream::command(const std::vector<std::string>& words,
+                                           int64_t block_ms) {
     if (context_ == nullptr) {
         return nullptr;
     }
+    const int64_t deadline_us = steady_us() + (options_.timeout_ms + block_ms) * 1000;
     std::vector<const char*> texts(words.size());
     std::vector<size_t> sizes(words.size());
     for (size_t i = 0; i < words.size(); ++i) {
@@ -383,11 +386,11 @@ RedisStream::ReplyPtr RedisStream::command(const std::vector<std::string>& words
             return nullptr;
         }
     }
-    return receive();
+    return receive(deadline_us);
 }
 
 // As redisGetReply, which takes 16 KB a system call.
-RedisStream::ReplyPtr RedisStream::receive() {
+RedisStream::ReplyPtr RedisStream::receive(int64_t deadline_us) {
     void* reply = nullptr;
     for (;;) {
         if (redisGetReplyFromReader(context_.get(), &reply) != REDIS_OK) {
@@ -396,20 +399,35 @@ RedisStream::ReplyPtr RedisStream::receive() {
         if (reply != nullptr) {
             return ReplyPtr(static_cast<redisReply*>(reply));
         }
-        const ssize_t bytes = recv(context_->fd, received_.data(), received_.size(), 0);
-        if (bytes < 0 && errno == EINTR) {
-            continue;
+        if (!wait_for_bytes(deadline_us)) {
+            return no_reply(REDIS_ERR_IO, "no answer in time");
         }
-        if (bytes <= 0) {
-            context_->err = bytes == 0 ? REDIS_ERR_EOF : REDIS_ERR_IO;
-            snprintf(context_->errstr, sizeof context_->errstr, "%s",
-                     bytes == 0        ? "closed by redis"
-                     : errno == EAGAIN ? "no answer in time"
-                                       : strerror(errno));
-            return nullptr;
+        const ssize_t bytes = recv(context_->fd, received_.data(), received_.size(), MSG_DONTWAIT);
+        if (bytes == 0) {
+            return no_reply(REDIS_ERR_EOF, "closed by redis");
         }
-        redisReaderFeed(context_->reader, received_.data(), static_cast<size_t>(bytes));
+        if (bytes > 0) {
+            redisReaderFeed(context_->reader, received_.data(), static_cast<size_t>(bytes));
+        } else if (errno != EINTR && errno != EAGAIN) {
+            return no_reply(REDIS_ERR_IO, strerror(errno));
+        }
     }
+}
+
+// False when the time is up. Whatever else poll has to say, recv says it better.
+bool RedisStream::wait_for_bytes(int64_t deadline_us) {
+    const int64_t left_us = deadline_us - steady_us();
+    if (left_us <= 0) {
+        return false;
+    }
+    pollfd waiting = {context_->fd, POLLIN, 0};
+    return poll(&waiting, 1, static_cast<int>(left_us / 1000) + 1) != 0;
+}
+
+RedisStream::ReplyPtr RedisStream::no_reply(int code, const char* why) {
+    context_->err = code;
+    snprintf(context_->errstr, sizeof context_->errstr, "%s", why);
+    return nullptr;
 }
 
 bool RedisStream::command_ok(const std::vector<std::string>& words) {

@@ -58,9 +58,12 @@ class RedisStream {
     RedisResult inspect_oldest();
     RedisResult publish(const RedisAction& action);
 
-    // Null when the connection was lost; an error reply is returned as it is.
-    ReplyPtr command(const std::vector<std::string>& words);
-    ReplyPtr receive();
+    // Null when the connection was lost; an error reply is returned as it is. The whole reply has
+    // to be there in time; block_ms is what Redis may wait by itself before it answers.
+    ReplyPtr command(const std::vector<std::string>& words, int64_t block_ms = 0);
+    ReplyPtr receive(int64_t deadline_us);
+    bool wait_for_bytes(int64_t deadline_us);
+    ReplyPtr no_reply(int code, const char* why);
     bool command_ok(const std::vector<std::string>& words);
     RedisResult failure(const redisReply* reply);
     RedisResult lost(const std::string& why);
