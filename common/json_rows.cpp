@@ -76,6 +76,7 @@ class BodyParse {
   private:
     [[nodiscard]] bool stop(Refusal refusal, const char* at) noexcept;
     [[nodiscard]] bool stop_here(Refusal refusal) noexcept;
+    [[nodiscard]] bool stop_in_record(RecordField field, Refusal refusal, const char* at) noexcept;
     [[nodiscard]] const char* here_or_end() const noexcept {
         return walk_.at_end() ? walk_.body_end() : walk_.here();
     }
@@ -105,6 +106,7 @@ class BodyParse {
     char* rows_;
     char* row_;  // where the next row goes
     BodyRows& out_;
+    bool in_record_ = false;
     bool record_is_bad_ = false;
     const char* record_begin_ = nullptr;
     char key_[16];  // room for a key that had to be decoded
@@ -118,6 +120,14 @@ bool BodyParse::stop(Refusal refusal, const char* at) noexcept {
 
 bool BodyParse::stop_here(Refusal refusal) noexcept {
     return stop(refusal, here_or_end());
+}
+
+// The walk ends here, but which record and field it was can still be told.
+bool BodyParse::stop_in_record(RecordField field, Refusal refusal, const char* at) noexcept {
+    if (in_record_ && refusal != Refusal::kMalformedJson) {
+        record_error(field, refusal, at);
+    }
+    return stop(refusal, at);
 }
 
 void BodyParse::record_error(RecordField field, Refusal refusal, const char* at) noexcept {
@@ -216,6 +226,7 @@ bool BodyParse::parse_records() noexcept {
 
 bool BodyParse::parse_record() noexcept {
     record_is_bad_ = false;
+    in_record_ = true;
     const char* const begin = here_or_end();
     record_begin_ = begin;
     if (walk_.peek() != '{') {
@@ -224,10 +235,11 @@ bool BodyParse::parse_record() noexcept {
             return stop_here(refusal);
         }
         if (refusal != Refusal::kNone) {
-            return stop(refusal, begin);
+            return stop_in_record(RecordField::kNone, refusal, begin);
         }
         record_error(RecordField::kNone, Refusal::kRecordNotAnObject, begin);
         out_.records++;
+        in_record_ = false;
         return true;
     }
     FoundFields found;
@@ -242,6 +254,7 @@ bool BodyParse::parse_record() noexcept {
     char* const row = out_.bad_records > 0 ? rows_ : row_;
     row_ = write_row(found, row);
     out_.records++;
+    in_record_ = false;
     return out_.refusal == Refusal::kNone;
 }
 
@@ -293,7 +306,7 @@ bool BodyParse::take_key(std::string_view* key) noexcept {
         const char* failed = nullptr;
         const Refusal refusal = check_escapes(*key, &failed);
         if (refusal != Refusal::kNone) {
-            return stop(refusal, failed);
+            return stop_in_record(RecordField::kNone, refusal, failed);
         }
         // The longest known key has 9 bytes, each at most \u00XX: what is longer is unknown.
         char decoded[2 * 9 * 6 + kCopySlack];
@@ -322,7 +335,7 @@ bool BodyParse::pass_over_value(RecordField field, std::string_view* value) noex
             refusal = check_escapes(*value, &failed);
         }
     }
-    return refusal == Refusal::kNone || stop(refusal, failed);
+    return refusal == Refusal::kNone || stop_in_record(field, refusal, failed);
 }
 
 char* BodyParse::write_row(FoundFields& found, char* out) noexcept {

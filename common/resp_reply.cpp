@@ -145,4 +145,14 @@ bool take_element(std::string_view* elements, Reply* out) noexcept {
     return true;
 }
 
+bool is_entry_id(std::string_view text) noexcept {
+    const size_t dash = text.find('-');
+    const auto is_number = [](std::string_view part) {
+        return !part.empty() && part.size() <= 20 &&
+               part.find_first_not_of("0123456789") == std::string_view::npos;
+    };
+    return dash != std::string_view::npos && is_number(text.substr(0, dash)) &&
+           is_number(text.substr(dash + 1));
+}
+
 }  // namespace sluice

@@ -29,4 +29,7 @@ struct Reply {
 // Takes the next element off the front of an array's text; false when there is none.
 [[nodiscard]] bool take_element(std::string_view* elements, Reply* out) noexcept;
 
+// The id of a stream's entry, as in 1700000000000-0: what XADD answers, and nothing else does.
+[[nodiscard]] bool is_entry_id(std::string_view text) noexcept;
+
 }  // namespace sluice

@@ -264,6 +264,21 @@ static void every_bad_record_is_named_up_to_a_bound(void**) {
     assert_true(parse(BodyShape::kBatch, body + "]").out.refusal == Refusal::kMalformedJson);
 }
 
+static void what_ends_the_walk_still_has_its_index_and_field(void**) {
+    const std::string body = R"({"x":[1],"logs":[)" + record_with("") + "," +
+                             record_with(R"(,"log_data":{"n":1e999})") + "]}";
+    const Parsed parsed = parse(BodyShape::kBatch, body);
+    assert_true(parsed.out.refusal == Refusal::kNumberOutOfRange);
+    assert_int_equal(parsed.out.errors_kept, 1);
+    assert_int_equal(parsed.out.errors[0].index, 1);
+    assert_true(parsed.out.errors[0].field == RecordField::kLogData);
+    assert_text_equal(parsed.rows, "");
+    // Outside of records there is neither.
+    const Parsed outside = parse(BodyShape::kBatch, R"({"x":1e999,"logs":[]})");
+    assert_true(outside.out.refusal == Refusal::kNumberOutOfRange);
+    assert_int_equal(outside.out.errors_kept, 0);
+}
+
 static void nuls_become_replacements_and_are_counted(void**) {
     const Parsed parsed = parse(
         BodyShape::kRecord,
@@ -309,6 +324,7 @@ int main() {
         cmocka_unit_test(malformed_bodies_are_refused_whole),
         cmocka_unit_test(a_batch_must_be_one),
         cmocka_unit_test(every_bad_record_is_named_up_to_a_bound),
+        cmocka_unit_test(what_ends_the_walk_still_has_its_index_and_field),
         cmocka_unit_test(nuls_become_replacements_and_are_counted),
         cmocka_unit_test(offsets_point_at_the_place),
         cmocka_unit_test(a_parser_is_used_again),

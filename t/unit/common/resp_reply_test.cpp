@@ -97,12 +97,22 @@ static void nothing_grows_without_bound(void**) {
     assert_true(read(many, &reply) == ReplyStatus::kBroken);
 }
 
+static void entry_ids_are_two_numbers(void**) {
+    assert_true(is_entry_id("1700000000000-0"));
+    assert_true(is_entry_id("18446744073709551615-18446744073709551615"));
+    for (std::string_view text : {"", "-", "1-", "-1", "1", "1-2-3", "1-x", "a-1", "1- 2", "hello",
+                                  "184467440737095516150-0"}) {
+        assert_false(is_entry_id(text));
+    }
+}
+
 int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_reply_is_whole_only_at_its_last_byte),
         cmocka_unit_test(types_and_values),
         cmocka_unit_test(elements_are_taken_one_by_one),
         cmocka_unit_test(what_is_not_redis_is_broken),
+        cmocka_unit_test(entry_ids_are_two_numbers),
         cmocka_unit_test(nothing_grows_without_bound),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
