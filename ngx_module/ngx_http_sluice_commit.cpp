@@ -88,15 +88,10 @@ static void ngx_http_sluice_commit_refuse_all(ngx_http_sluice_commit_t *commit,
     ngx_queue_t *queue, ngx_http_sluice_trouble_e trouble);
 static void ngx_http_sluice_commit_refuse_open(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_trouble_e trouble);
+static void ngx_http_sluice_commit_refuse_again(ngx_http_sluice_commit_t *commit,
+    ngx_http_sluice_trouble_e trouble, ngx_uint_t all);
 static void ngx_http_sluice_commit_overdue(ngx_event_t *ev);
 static void ngx_http_sluice_commit_arm_deadline(ngx_http_sluice_commit_t *commit);
-
-
-static ngx_uint_t
-ngx_http_sluice_commit_is_past(ngx_msec_t deadline)
-{
-    return static_cast<ngx_msec_int_t>(ngx_current_msec - deadline) >= 0;
-}
 
 
 ngx_http_sluice_commit_t *
@@ -357,6 +352,7 @@ static void
 ngx_http_sluice_commit_flush(ngx_event_t *ev)
 {
     ngx_queue_t               *q;
+    ngx_http_sluice_frame_t   *frame;
     ngx_http_sluice_redis_t   *redis = ngx_http_sluice_worker.redis;
     ngx_http_sluice_commit_t  *commit = static_cast<ngx_http_sluice_commit_t *>(ev->data);
 
@@ -368,11 +364,24 @@ ngx_http_sluice_commit_flush(ngx_event_t *ev)
         return;
     }
 
+    if (ngx_http_sluice_durability(ngx_http_sluice_worker.zone) < commit->conf->durability) {
+        /* whatever was to be sent would get a 200 that is not true */
+        ngx_http_sluice_commit_refuse_again(commit, NGX_HTTP_SLUICE_NOT_DURABLE, 1);
+        ngx_http_sluice_commit_refuse_open(commit, NGX_HTTP_SLUICE_NOT_DURABLE);
+    }
+
     while (!ngx_queue_empty(&commit->again) && ngx_http_sluice_redis_ready(redis)) {
         q = ngx_queue_head(&commit->again);
         ngx_queue_remove(q);
+        frame = ngx_queue_data(q, ngx_http_sluice_frame_t, queue);
+
+        if (ngx_queue_empty(&frame->requests) || ngx_http_sluice_frame_overdue(frame)) {
+            ngx_http_sluice_commit_give_up(commit, frame, NGX_HTTP_SLUICE_REDIS_SLOW);
+            continue;
+        }
+
         ngx_http_sluice_worker.counters->frames[NGX_HTTP_SLUICE_FRAME_RESENT]++;
-        ngx_http_sluice_commit_send(commit, ngx_queue_data(q, ngx_http_sluice_frame_t, queue));
+        ngx_http_sluice_commit_send(commit, frame);
     }
 
     ngx_http_sluice_commit_unpark(commit);
@@ -462,7 +471,7 @@ ngx_http_sluice_commit_reply(ngx_http_sluice_command_t *command, ngx_uint_t outc
         frame->maybe_stored = 1;
         ngx_http_sluice_commit_lost(commit, frame);
 
-    } else if (reply->type == sluice::ReplyType::kBulk) {
+    } else if (reply->type == sluice::ReplyType::kBulk && sluice::is_entry_id(reply->text)) {
         ngx_http_sluice_commit_stored(commit, frame, reply->text);
 
     } else if (reply->type == sluice::ReplyType::kError) {
@@ -539,7 +548,7 @@ ngx_http_sluice_commit_refused(ngx_http_sluice_commit_t *commit, ngx_http_sluice
 static void
 ngx_http_sluice_commit_lost(ngx_http_sluice_commit_t *commit, ngx_http_sluice_frame_t *frame)
 {
-    if (ngx_queue_empty(&frame->requests) || ngx_http_sluice_commit_is_past(frame->deadline)) {
+    if (ngx_queue_empty(&frame->requests) || ngx_http_sluice_frame_overdue(frame)) {
         ngx_http_sluice_commit_give_up(commit, frame, NGX_HTTP_SLUICE_REDIS_SLOW);
         return;
     }
@@ -602,10 +611,11 @@ ngx_http_sluice_commit_redis_ready(ngx_http_sluice_commit_t *commit)
 }
 
 
-/* What certainly did not happen is told at once; for the rest there is time until the deadline. */
+/* Of the frames to be sent again: all, or those of which no byte was sent yet. */
 
-void
-ngx_http_sluice_commit_redis_down(ngx_http_sluice_commit_t *commit)
+static void
+ngx_http_sluice_commit_refuse_again(ngx_http_sluice_commit_t *commit,
+    ngx_http_sluice_trouble_e trouble, ngx_uint_t all)
 {
     ngx_queue_t              *q, *next;
     ngx_http_sluice_frame_t  *frame;
@@ -614,12 +624,20 @@ ngx_http_sluice_commit_redis_down(ngx_http_sluice_commit_t *commit)
         next = ngx_queue_next(q);
         frame = ngx_queue_data(q, ngx_http_sluice_frame_t, queue);
 
-        if (!frame->maybe_stored) {
+        if (all || !frame->maybe_stored) {
             ngx_queue_remove(q);
-            ngx_http_sluice_commit_give_up(commit, frame, NGX_HTTP_SLUICE_REDIS_AWAY);
+            ngx_http_sluice_commit_give_up(commit, frame, trouble);
         }
     }
+}
 
+
+/* What certainly did not happen is told at once; for the rest there is time until the deadline. */
+
+void
+ngx_http_sluice_commit_redis_down(ngx_http_sluice_commit_t *commit)
+{
+    ngx_http_sluice_commit_refuse_again(commit, NGX_HTTP_SLUICE_REDIS_AWAY, 0);
     ngx_http_sluice_commit_refuse_open(commit, NGX_HTTP_SLUICE_REDIS_AWAY);
     ngx_http_sluice_commit_refuse_all(commit, &commit->parked, NGX_HTTP_SLUICE_REDIS_AWAY);
 }
@@ -635,14 +653,13 @@ static void
 ngx_http_sluice_commit_overdue(ngx_event_t *ev)
 {
     ngx_queue_t               *q;
-    ngx_uint_t                 reply_overdue = 0;
     ngx_http_sluice_ctx_t     *ctx;
     ngx_http_sluice_frame_t   *frame;
     ngx_http_sluice_commit_t  *commit = static_cast<ngx_http_sluice_commit_t *>(ev->data);
 
     while (!ngx_queue_empty(&commit->parked)) {
         ctx = ngx_http_sluice_first(&commit->parked);
-        if (!ngx_http_sluice_commit_is_past(ctx->deadline)) {
+        if (!ngx_http_sluice_is_past(ctx->deadline)) {
             break;
         }
         ngx_http_sluice_commit_leave(commit, ctx);
@@ -650,33 +667,39 @@ ngx_http_sluice_commit_overdue(ngx_event_t *ev)
             ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_REDIS_SLOW));
     }
 
-    if (commit->open && commit->open->records
-        && ngx_http_sluice_commit_is_past(commit->open->deadline))
-    {
+    if (commit->open && commit->open->records && ngx_http_sluice_frame_overdue(commit->open)) {
         ngx_http_sluice_commit_refuse_open(commit, NGX_HTTP_SLUICE_REDIS_SLOW);
     }
 
     while (!ngx_queue_empty(&commit->again)) {
         q = ngx_queue_head(&commit->again);
         frame = ngx_queue_data(q, ngx_http_sluice_frame_t, queue);
-        if (!ngx_http_sluice_commit_is_past(frame->deadline)) {
+        if (!ngx_http_sluice_frame_overdue(frame)) {
             break;
         }
         ngx_queue_remove(q);
         ngx_http_sluice_commit_give_up(commit, frame, NGX_HTTP_SLUICE_REDIS_SLOW);
     }
 
-    for (ngx_http_sluice_frame_t &sent : commit->frames) {
-        reply_overdue |= sent.sent && !ngx_queue_empty(&sent.requests)
-                         && ngx_http_sluice_commit_is_past(sent.deadline);
-    }
-
-    if (reply_overdue) {
-        ngx_http_sluice_redis_fail(ngx_http_sluice_worker.redis, "a reply is overdue");
-    }
+    ngx_http_sluice_commit_look(commit);
 
     if (commit->requests) {
         ngx_http_sluice_commit_arm_deadline(commit);
+    }
+}
+
+
+void
+ngx_http_sluice_commit_look(ngx_http_sluice_commit_t *commit)
+{
+    ngx_uint_t  overdue = 0;
+
+    for (ngx_http_sluice_frame_t &frame : commit->frames) {
+        overdue |= frame.sent && ngx_http_sluice_frame_overdue(&frame);
+    }
+
+    if (overdue) {
+        ngx_http_sluice_redis_fail(ngx_http_sluice_worker.redis, "a reply is overdue");
     }
 }
 
@@ -699,7 +722,7 @@ ngx_http_sluice_commit_arm_deadline(ngx_http_sluice_commit_t *commit)
 
     for (ngx_http_sluice_frame_t &frame : commit->frames) {
         if (!ngx_queue_empty(&frame.requests)) {
-            earlier(frame.deadline);
+            earlier(ngx_http_sluice_frame_deadline(&frame));
         }
     }
 

@@ -28,6 +28,13 @@ ngx_int_t ngx_http_sluice_commit_submit(ngx_http_sluice_commit_t *commit,
 void ngx_http_sluice_commit_abandon(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_ctx_t *ctx);
 
+/*
+ * Gives the connection up if a reply is overdue, also when nobody waits for it any more: clients
+ * that are less patient than sluice_timeout must not leave a dead connection behind. To be called
+ * now and then.
+ */
+void ngx_http_sluice_commit_look(ngx_http_sluice_commit_t *commit);
+
 /* Whether a request waits for Redis. */
 ngx_uint_t ngx_http_sluice_commit_waiting(ngx_http_sluice_commit_t *commit);
 

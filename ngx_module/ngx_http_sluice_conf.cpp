@@ -205,7 +205,7 @@ ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_size_value(smcf->inflight_bytes, 64 * 1024 * 1024);
 
     if (smcf->shm_zone == NULL
-        && ngx_http_sluice_add_zone(cf, smcf, &zone_name, 256 * 1024) != NGX_OK)
+        && ngx_http_sluice_add_zone(cf, smcf, &zone_name, 2 * NGX_HTTP_SLUICE_ZONE_MIN) != NGX_OK)
     {
         return static_cast<char *>(NGX_CONF_ERROR);
     }
@@ -247,6 +247,26 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_sluice_loc_conf_t  *prev = static_cast<ngx_http_sluice_loc_conf_t *>(parent);
     ngx_http_sluice_loc_conf_t  *conf = static_cast<ngx_http_sluice_loc_conf_t *>(child);
 
+    ngx_http_core_loc_conf_t    *clcf;
+
+    clcf = static_cast<ngx_http_core_loc_conf_t *>(
+        ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
+
+    /* blocks of "if" and "limit_except" are parts of their location */
+    if ((clcf->noname || clcf->lmt_excpt) && conf->ingest == NGX_HTTP_SLUICE_OFF
+        && conf->health == NGX_HTTP_SLUICE_HEALTH_OFF)
+    {
+        conf->ingest = prev->ingest;
+        conf->health = prev->health;
+
+        if (clcf->handler == NULL && conf->ingest != NGX_HTTP_SLUICE_OFF) {
+            clcf->handler = ngx_http_sluice_handler;
+
+        } else if (clcf->handler == NULL && conf->health != NGX_HTTP_SLUICE_HEALTH_OFF) {
+            clcf->handler = ngx_http_sluice_health_handler;
+        }
+    }
+
     ngx_conf_merge_uint_value(conf->records_max, prev->records_max, sluice::kRecordsPerRequest);
     ngx_conf_merge_size_value(conf->record_bytes_max, prev->record_bytes_max,
                               sluice::kRecordBytes);
@@ -267,7 +287,8 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 static char *
 ngx_http_sluice_check_body_size(ngx_conf_t *cf)
 {
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_loc_conf_t     *clcf;
+    ngx_http_sluice_main_conf_t  *smcf;
 
     clcf = static_cast<ngx_http_core_loc_conf_t *>(
         ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module));
@@ -285,6 +306,18 @@ ngx_http_sluice_check_body_size(ngx_conf_t *cf)
                       "\"client_max_body_size\" (%O) in location \"%V\" with \"sluice\", "
                       "which takes bodies in memory only: set both to the same size",
                       clcf->client_body_buffer_size, clcf->client_max_body_size, &clcf->name);
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
+    smcf = static_cast<ngx_http_sluice_main_conf_t *>(
+        ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module));
+
+    if (static_cast<off_t>(smcf->inflight_bytes) < clcf->client_max_body_size) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"sluice_max_inflight bytes=\" (%uz) is smaller than "
+                      "\"client_max_body_size\" (%O) in location \"%V\": such a body could "
+                      "never pass", smcf->inflight_bytes, clcf->client_max_body_size,
+                      &clcf->name);
         return static_cast<char *>(NGX_CONF_ERROR);
     }
 
@@ -401,7 +434,7 @@ ngx_http_sluice_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     colon = ngx_strlchr(value[1].data, value[1].data + value[1].len, ':');
     if (colon == NULL || colon == value[1].data) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid zone \"%V\": it must be NAME:SIZE, as in \"sluice:256k\"",
+                           "invalid zone \"%V\": it must be NAME:SIZE, as in \"sluice:512k\"",
                            &value[1]);
         return static_cast<char *>(NGX_CONF_ERROR);
     }
@@ -467,8 +500,8 @@ ngx_http_sluice_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (cf->args->nelts == 3) {
         if (ngx_strncmp(value[2].data, "password_file=", 14) != 0) {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\" of \"%V\": only password_file=PATH may "
-                               "follow the URL", &value[2], &cmd->name);
+                               "invalid parameter of \"%V\": only password_file=PATH may follow "
+                               "the URL", &cmd->name);
             return static_cast<char *>(NGX_CONF_ERROR);
         }
 

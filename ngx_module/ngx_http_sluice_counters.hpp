@@ -10,7 +10,7 @@
 #include "ngx_http_sluice.hpp"
 #include "ngx_http_sluice_answer.hpp"
 
-#define NGX_HTTP_SLUICE_SLOTS            64
+#define NGX_HTTP_SLUICE_SLOTS            128
 
 #define NGX_HTTP_SLUICE_RECORDS_BOUNDS   10
 #define NGX_HTTP_SLUICE_TIME_BOUNDS      14

@@ -48,6 +48,28 @@ ngx_http_sluice_frame_make_room(ngx_http_sluice_frame_t *frame, size_t size)
 }
 
 
+ngx_msec_t
+ngx_http_sluice_frame_deadline(const ngx_http_sluice_frame_t *frame)
+{
+    return ngx_queue_empty(&frame->requests) ? frame->deadline
+                                             : ngx_http_sluice_first(&frame->requests)->deadline;
+}
+
+
+ngx_uint_t
+ngx_http_sluice_frame_overdue(const ngx_http_sluice_frame_t *frame)
+{
+    return ngx_http_sluice_is_past(ngx_http_sluice_frame_deadline(frame));
+}
+
+
+ngx_uint_t
+ngx_http_sluice_is_past(ngx_msec_t deadline)
+{
+    return static_cast<ngx_msec_int_t>(ngx_current_msec - deadline) >= 0;
+}
+
+
 ngx_uint_t
 ngx_http_sluice_frame_full(const ngx_http_sluice_frame_t *frame)
 {
@@ -86,7 +108,7 @@ ngx_http_sluice_frame_release(ngx_http_sluice_frame_t *frame, ngx_uint_t all)
 
 
 ngx_http_sluice_ctx_t *
-ngx_http_sluice_first(ngx_queue_t *queue)
+ngx_http_sluice_first(const ngx_queue_t *queue)
 {
     ngx_queue_t  *q = ngx_queue_head(queue);
 

@@ -30,7 +30,7 @@ struct ngx_http_sluice_frame_s {
 
     sluice::ProducerId id;   /* the same however often it is sent */
     int64_t time_ms;
-    ngx_msec_t deadline;     /* of its first request */
+    ngx_msec_t deadline;     /* of the request that opened it */
     uint64_t sent_us;
 
     unsigned keyed:1;        /* one request with an Idempotency-Key, and no other */
@@ -43,6 +43,10 @@ void ngx_http_sluice_frame_open(ngx_http_sluice_frame_t *frame);
 /* Room for size more bytes of rows; returns where they go, or NULL. */
 char *ngx_http_sluice_frame_make_room(ngx_http_sluice_frame_t *frame, size_t size);
 
+/* By when it must have been answered; those that wait count, not those that are gone. */
+ngx_uint_t ngx_http_sluice_frame_overdue(const ngx_http_sluice_frame_t *frame);
+ngx_msec_t ngx_http_sluice_frame_deadline(const ngx_http_sluice_frame_t *frame);
+
 ngx_uint_t ngx_http_sluice_frame_full(const ngx_http_sluice_frame_t *frame);
 
 /* Makes the command around the rows. */
@@ -51,8 +55,10 @@ void ngx_http_sluice_frame_close(ngx_http_sluice_frame_t *frame, const ngx_str_t
 /* Gives an unusually large buffer back, or with all set any. */
 void ngx_http_sluice_frame_release(ngx_http_sluice_frame_t *frame, ngx_uint_t all);
 
-/* The first request that still waits for the frame. */
-ngx_http_sluice_ctx_t *ngx_http_sluice_first(ngx_queue_t *queue);
+/* The first request of a queue that is not empty. */
+ngx_http_sluice_ctx_t *ngx_http_sluice_first(const ngx_queue_t *queue);
+
+ngx_uint_t ngx_http_sluice_is_past(ngx_msec_t deadline);
 
 uint64_t ngx_http_sluice_now_us(void);
 

@@ -301,15 +301,24 @@ ngx_http_sluice_pieces_handler(ngx_http_request_t *r)
     ctx = static_cast<ngx_http_sluice_ctx_t *>(
         ngx_http_get_module_ctx(r, ngx_http_sluice_module));
 
+    if (r->request_body == NULL || !r->request_body_no_buffering) {
+        /* there is none, or someone read it before, for whom it must stay as it is */
+        ngx_http_sluice_body_handler(r);
+        return;
+    }
+
     for ( ;; ) {
         in = r->request_body->bufs;
         r->request_body->bufs = NULL;
 
-        rc = ngx_http_sluice_gather(ctx, in);
-        if (rc != NGX_OK) {
+        if (ngx_http_sluice_gather(ctx, in) != NGX_OK) {
             rc = ngx_http_sluice_answer_trouble(r, NGX_HTTP_SLUICE_NO_MEMORY);
             ngx_http_finalize_request(r, rc);
             return;
+        }
+
+        for ( /* void */ ; in; in = in->next) {
+            in->buf->pos = in->buf->last;
         }
 
         if (!r->reading_body) {
@@ -371,8 +380,6 @@ ngx_http_sluice_gather(ngx_http_sluice_ctx_t *ctx, ngx_chain_t *in)
             ngx_memcpy(ctx->gathered + used, b->pos, size);
             used += size;
         }
-
-        b->pos = b->last;
     }
 
     ctx->body = std::string_view(reinterpret_cast<char *>(ctx->gathered), used);

@@ -276,6 +276,7 @@ static void
 ngx_http_sluice_redis_connected(ngx_http_sluice_redis_t *redis)
 {
     int                         err = 0, on = 1;
+    unsigned                    timeout = redis->conf->timeout;
     socklen_t                   len = sizeof(int);
     ngx_connection_t           *c = redis->connection;
     ngx_http_sluice_command_t  *probe;
@@ -292,6 +293,7 @@ ngx_http_sluice_redis_connected(ngx_http_sluice_redis_t *redis)
     if (redis->conf->redis_addr.sockaddr->sa_family != AF_UNIX) {
         (void) ngx_tcp_nodelay(c);
         (void) setsockopt(c->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(int));
+        (void) setsockopt(c->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
     }
 
     redis->state = NGX_HTTP_SLUICE_REDIS_GREETING;

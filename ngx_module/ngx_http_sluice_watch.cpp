@@ -1,5 +1,6 @@
 #include "ngx_http_sluice_watch.hpp"
 
+#include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_counters.hpp"
 #include "ngx_http_sluice_log.hpp"
 #include "ngx_http_sluice_zone.hpp"
@@ -34,6 +35,7 @@ struct ngx_http_sluice_watch_s {
     /* what the replies said so far */
     ngx_uint_t                 appendonly;
     ngx_uint_t                 appendfsync; /* a level of durability */
+    ngx_uint_t                 fsync_pauses; /* while the AOF is rewritten */
     ngx_uint_t                 noeviction;
     ngx_uint_t                 aof_written;
     ngx_uint_t                 master;
@@ -61,7 +63,7 @@ ngx_http_sluice_watch_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *co
     ngx_http_sluice_watch_t  *watch;
 
     static const char  fixed[] =
-        "*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$7\r\nappend*\r\n"
+        "*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$8\r\n*append*\r\n"
         "*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$16\r\nmaxmemory-policy\r\n"
         "*2\r\n$4\r\nINFO\r\n$11\r\npersistence\r\n"
         "*1\r\n$4\r\nROLE\r\n";
@@ -114,6 +116,7 @@ ngx_http_sluice_watch_probe(ngx_http_sluice_watch_t *watch)
 
     watch->appendonly = 0;
     watch->appendfsync = NGX_HTTP_SLUICE_MEMORY;
+    watch->fsync_pauses = 0;
     watch->noeviction = 0;
     watch->aof_written = 0;
     watch->master = 0;
@@ -179,6 +182,8 @@ ngx_http_sluice_watch_read(ngx_http_sluice_watch_t *watch, ngx_uint_t n,
         watch->appendfsync = value == "always"     ? NGX_HTTP_SLUICE_FSYNC
                              : value == "everysec" ? NGX_HTTP_SLUICE_EVERYSEC
                                                    : NGX_HTTP_SLUICE_MEMORY;
+        watch->fsync_pauses =
+            ngx_http_sluice_watch_config(reply, "no-appendfsync-on-rewrite") != "no";
         break;
 
     case NGX_HTTP_SLUICE_PROBE_POLICY:
@@ -254,6 +259,9 @@ ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch)
     } else if (!watch->aof_written) {
         level = NGX_HTTP_SLUICE_MEMORY;
         why = "its last write to the AOF failed";
+    } else if (watch->fsync_pauses) {
+        level = NGX_HTTP_SLUICE_MEMORY;
+        why = "no-appendfsync-on-rewrite is on: nothing is synced while the AOF is rewritten";
     } else {
         level = watch->appendfsync;
         why = "appendfsync is lower";
@@ -289,6 +297,8 @@ ngx_http_sluice_watch_timer_handler(ngx_event_t *ev)
     }
 
     ngx_add_timer(ev, NGX_HTTP_SLUICE_WATCH_INTERVAL);
+
+    ngx_http_sluice_commit_look(ngx_http_sluice_worker.commit);
 
     if (watch->asked) {
         if (ngx_current_msec - watch->asked_at > NGX_HTTP_SLUICE_WATCH_PATIENCE) {

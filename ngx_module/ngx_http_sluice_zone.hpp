@@ -29,8 +29,8 @@ struct ngx_http_sluice_zone_s {
     ngx_http_sluice_counters_t counters[NGX_HTTP_SLUICE_SLOTS];
 };
 
-#define NGX_HTTP_SLUICE_ZONE_LAYOUT 2
-#define NGX_HTTP_SLUICE_ZONE_MIN    (128 * 1024)
+#define NGX_HTTP_SLUICE_ZONE_LAYOUT 3
+#define NGX_HTTP_SLUICE_ZONE_MIN    (256 * 1024)
 
 /* A state older than this is no state. */
 #define NGX_HTTP_SLUICE_STALE 5000

@@ -7,10 +7,14 @@ import time
 
 import pytest
 from harness.api import Api
-from harness.scripted_redis import ScriptedRedis, bulk
+from harness.scripted_redis import SETTINGS, ScriptedRedis, bulk
 from harness.waiting import wait_until
 
 TIMEOUT_S = 1.0
+
+BODY = b'{"device_id":"d","log_level":"INFO","message":"m"}'
+REQUEST = (b"POST /api/log HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+           b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(BODY), BODY))
 
 
 @pytest.fixture
@@ -184,7 +188,7 @@ def test_a_late_reply_answers_nobody_else(scripted):
 
 @pytest.mark.parametrize("reply", [
     b"HTTP/1.1 400 Bad Request\r\n\r\n", b":5\r\n", b"+OK\r\n", b"$-1\r\n", b"*0\r\n",
-    b"$99999999\r\n", b"\x00\x00\x00", b"+" + b"x" * 70000, b"-OOM\rfull\r\n",
+    b"$5\r\nhello\r\n", b"$3\r\n1-x\r\n", b"$99999999\r\n", b"\x00\x00\x00", b"+" + b"x" * 70000, b"-OOM\rfull\r\n",
 ])
 def test_what_is_no_reply_to_xadd_is_no_200(scripted, reply):
     wrong = [reply]
@@ -196,6 +200,67 @@ def test_what_is_no_reply_to_xadd_is_no_200(scripted, reply):
     if answer.status == 200:
         assert len(scripted.scripted.frames) == 2, "sent again, and stored then"
     wait_until(lambda: scripted.api().log().status == 200, 10, "POSTs are taken again")
+
+
+@pytest.mark.parametrize("setting, value", [
+    (b"appendonly", b"no"), (b"appendfsync", b"everysec"), (b"maxmemory-policy", b"allkeys-lru"),
+    (b"no-appendfsync-on-rewrite", b"yes"),
+])
+def test_what_is_sent_again_must_be_durable_too(scripted, setting, value):
+    """The connection is lost over an XADD, and what comes back is set lower."""
+    replies = [None]
+
+    def on_xadd(frame):
+        scripted.scripted.settings[setting] = value
+        return replies.pop() if replies else scripted.scripted.store(frame)
+
+    scripted.scripted.on_xadd = on_xadd
+    answer = scripted.api().log()
+    assert answer.status == 503 and answer.json["code"] == "outcome_unknown", answer
+    assert scripted.api().log().json["code"] == "durability_below_minimum"
+    assert len(scripted.scripted.frames) == 1
+    scripted.scripted.settings[setting] = SETTINGS[setting]
+    wait_until(lambda: scripted.api().log().status == 200, 10, "POSTs are taken again")
+
+
+def test_what_nobody_waits_for_is_not_sent_again(scripted):
+    scripted.scripted.on_xadd = lambda frame: [0.3, b""]  # no reply
+    connection = scripted.api().raw(REQUEST)
+    wait_until(lambda: scripted.scripted.frames, 5)
+    connection.close()
+    wait_until(lambda: metric(scripted, "sluice_edge_requests_abandoned_total") == 1, 5)
+    scripted.scripted.on_xadd = scripted.scripted.store
+    scripted.scripted.drop()
+    wait_until(lambda: scripted.api().log().status == 200, 10, "POSTs are taken again")
+    assert len({frame.u for frame in scripted.scripted.frames}) == len(scripted.scripted.frames)
+
+
+def test_impatient_clients_do_not_leave_a_dead_connection_behind(make_stack):
+    """Each worker gives its own up, whether it is the one that watches Redis or not."""
+    stack = make_stack(workers=2, nginx_edits=[("sluice_timeout 5s;", "sluice_timeout 1s;")])
+    scripted = ScriptedRedis(stack.folder).start()
+    stack.nginx.start()
+    wait_until(lambda: stack.api().get("/health/ready").status == 200, 10, "the edge is ready")
+    wait_until(lambda: scripted.accepted >= 2, 5, "both workers are connected")
+    stuck = set()
+
+    def on_xadd(frame):
+        name = threading.current_thread().name
+        if len(stuck) < 2 or name in stuck:
+            stuck.add(name)
+            return [0.0]  # never a reply on this connection
+        return scripted.store(frame)
+
+    scripted.on_xadd = on_xadd
+
+    def post():
+        try:
+            return Api(stack.nginx.port, timeout=0.3).log().status == 200
+        except OSError:
+            return False
+
+    wait_until(lambda: all(post() for _ in range(20)), 15, "both workers answer again")
+    scripted.stop()
 
 
 def test_a_reply_that_nobody_asked_for(scripted):
@@ -252,11 +317,8 @@ def test_a_stopped_redis_bounds_what_waits(make_stack):
     stack.nginx.start()
     wait_until(lambda: stack.api().get("/health/ready").status == 200, 10, "the edge is ready")
     connections = []
-    body = b'{"device_id":"d","log_level":"INFO","message":"m"}'
-    request = (b"POST /api/log HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-               b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body))
     for _ in range(120):
-        connections.append(stack.api().raw(request))
+        connections.append(stack.api().raw(REQUEST))
     codes = []
     for connection in connections:
         response = http.client.HTTPResponse(connection)

@@ -6,6 +6,7 @@ pieces if it likes, or None to close the connection.
 """
 
 import collections
+import fnmatch
 import itertools
 import socket
 import threading
@@ -34,10 +35,12 @@ ANSWERS = {
 }
 
 
-def answer_config(words):
-    if words[2] == b"append*":
-        return array(b"appendonly", b"yes", b"appendfsync", b"always")
-    return array(b"maxmemory-policy", b"noeviction")
+SETTINGS = {
+    b"appendonly": b"yes",
+    b"appendfsync": b"always",
+    b"no-appendfsync-on-rewrite": b"no",
+    b"maxmemory-policy": b"noeviction",
+}
 
 
 class Reader:
@@ -63,6 +66,7 @@ class ScriptedRedis:
         self.added = itertools.count(1)
         self.on_xadd = self.store
         self.answers = dict(ANSWERS)
+        self.settings = dict(SETTINGS)
         self.connections = []
         self.accepted = 0
         self.listener = None
@@ -137,9 +141,14 @@ class ScriptedRedis:
         if name in self.answers:
             return self.answers[name]
         if name == b"CONFIG":
-            return answer_config(words)
+            return self._config(words[2])
         fields = dict(zip(words[3::2], words[4::2]))
         frame = Frame(fields[b"u"], int(fields[b"n"]), fields[b"r"])
         with self.lock:
             self.frames.append(frame)
         return self.on_xadd(frame)
+
+    def _config(self, pattern):
+        found = [(name, value) for name, value in self.settings.items()
+                 if fnmatch.fnmatchcase(name, pattern)]
+        return array(*itertools.chain.from_iterable(found))

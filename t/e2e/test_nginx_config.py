@@ -1,0 +1,179 @@
+"""The edge among nginx's other parts, and the mistakes that nginx -t finds."""
+
+import http.client
+import subprocess
+
+import pytest
+
+RECORD = {"device_id": "d", "log_level": "INFO", "message": "m"}
+LOCATION = "        location / {\n"
+LOG = "            sluice log;\n"
+
+
+def check_conf(stack):
+    """nginx -t: its status and what it says."""
+    stack.nginx.before_start()
+    done = subprocess.run(
+        stack.nginx.command("-t"), cwd=stack.folder, capture_output=True, text=True, check=False,
+        env={"ASAN_OPTIONS": "detect_leaks=0"},
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("old, new, says", [
+    ("client_body_buffer_size 1m;", "client_body_buffer_size 16k;", "client_body_buffer_size"),
+    ("client_body_buffer_size 1m;", "client_body_buffer_size 1m; client_body_in_file_only on;",
+     "client_body_in_file_only"),
+    ("client_max_body_size 1m;", "client_max_body_size 0;", "client_max_body_size 0"),
+    ("sluice_timeout 5s;", "sluice_timeout 5s; sluice_max_inflight bytes=10k;", "could never pass"),
+    ("sluice_timeout 5s;", "sluice_timeout 5s; sluice_max_inflight lots;", "requests=NUMBER"),
+    ("sluice_timeout 5s;", "sluice_timeout 0;", "above 0"),
+    ("sluice log;", "sluice logs;", 'must be "log" or "batch"'),
+    ("sluice log;", "sluice log; sluice batch;", "duplicate"),
+    ("sluice_health live;", "sluice_health alive;", '"live" or "ready"'),
+    ("sluice_durability fsync;", "sluice_durability hard;", 'invalid value "hard"'),
+    ("sluice_zone sluice:512k;", "sluice_zone sluice;", "NAME:SIZE"),
+    ("sluice_zone sluice:512k;", "sluice_zone sluice:8k;", "at least 256k"),
+    ("sluice_stream logs:stream;", 'sluice_stream "";', "1 to 256"),
+    ('sluice_redis "', 'sluice_redis redis://h:0; #"', "1 to 65535"),
+    ('sluice_redis "', 'sluice_redis localhost; #"', "redis:// or unix://"),
+    ('sluice_redis "', 'sluice_redis unix:///x password_file=/nonexistent; #"', "/nonexistent"),
+    ('sluice_redis "', 'sluice_redis unix:///x password=secret; #"', "password_file=PATH"),
+    ('sluice_redis "', '#"', '"sluice_redis" is missing'),
+])
+def test_mistakes_are_told_with_their_remedy(make_stack, old, new, says):
+    stack = make_stack(nginx_edits=[(old, new)])
+    stack.allow(r"\[emerg\]")
+    status, text = check_conf(stack)
+    assert status == 1
+    assert says in text, text
+    assert "secret" not in text
+
+
+def test_loaded_but_not_configured_is_inert(make_stack):
+    stack = make_stack()
+    stack.nginx.edit("sluice_health live;", "return 200;")
+    ours = ("sluice ", "sluice_")
+    stack.nginx.conf = "\n".join(
+        line for line in stack.nginx.conf.splitlines() if not line.strip().startswith(ours))
+    stack.nginx.start()
+    assert stack.api().get("/health/live").status == 200
+    stack.nginx.reload()
+    assert stack.api().get("/health/live").status == 200
+
+
+def test_without_http_it_is_inert_too(make_stack):
+    stack = make_stack()
+    stack.nginx.conf = stack.nginx.conf.split("http {", 1)[0]
+    assert check_conf(stack)[0] == 0
+
+
+def chunked(body):
+    return (b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n" + b"%x\r\n%s\r\n0\r\n\r\n"
+            % (len(body), body))
+
+
+def status_of(connection):
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    response.read()
+    connection.close()
+    return response.status
+
+
+BODY = b'{"device_id":"d","log_level":"INFO","message":"m"}'
+
+
+def send(api, path, framing):
+    if framing == "chunked":
+        request = chunked(BODY) % path
+        return status_of(api.raw(request))
+    head = (b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n" % (path, len(BODY)))
+    if framing == "one piece":
+        return status_of(api.raw(head + BODY))
+    connection = api.raw(head + BODY[:10])
+    api.get("/health/live")  # the worker has seen the first piece
+    connection.sendall(BODY[10:])
+    return status_of(connection)
+
+
+FRAMINGS = ["one piece", "two pieces", "chunked"]
+MIRROR = """
+        location = /copied { sluice log; mirror /copy; client_max_body_size 1m;
+                             client_body_buffer_size 1m; }
+        location = /copy { internal; proxy_pass http://127.0.0.1:PORT/api/log; }
+        location = /from { proxy_pass http://127.0.0.1:PORT/api/log; mirror /to; }
+        location = /to { internal; sluice log; client_max_body_size 1m;
+                         client_body_buffer_size 1m; }
+        location = /bare { proxy_pass http://127.0.0.1:PORT/api/log; mirror /to;
+                           mirror_request_body off; }
+"""
+
+
+@pytest.fixture
+def mirrors(make_stack):
+    stack = make_stack()
+    stack.nginx.edit(LOCATION, MIRROR.replace("PORT", str(stack.nginx.port)) + LOCATION)
+    return stack.start()
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_mirror_of_a_location_of_ours(mirrors, framing):
+    assert send(mirrors.api(), b"/copied", framing) == 200
+    mirrors.wait_rows(2)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_mirror_to_a_location_of_ours(mirrors, framing):
+    assert send(mirrors.api(), b"/from", framing) == 200
+    mirrors.wait_rows(2)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_mirror_without_the_body(mirrors, framing):
+    assert send(mirrors.api(), b"/bare", framing) == 200
+    mirrors.wait_rows(1)
+
+
+def test_if_and_limit_except_are_parts_of_their_location(make_stack):
+    stack = make_stack()
+    stack.nginx.edit(LOG, LOG + "            if ($http_x_tag) { set $tag 1; }\n"
+                                "            limit_except POST { deny all; }\n")
+    stack.start()
+    assert stack.api().post("/api/log", RECORD, **{"X-Tag": "1"}).status == 200
+    assert stack.api().post("/api/log", RECORD).status == 200
+    assert stack.api().get("/api/log").status == 403
+    stack.wait_rows(2)
+
+
+def test_auth_request_and_error_page_in_front(make_stack):
+    stack = make_stack()
+    stack.nginx.edit(LOG, LOG + "            auth_request /auth;\n")
+    stack.nginx.edit(LOCATION, """
+        location = /auth { internal; if ($http_authorization = "") { return 401; } return 204; }
+        location = /redirected { error_page 418 = /api/log; return 418; }
+""" + LOCATION)
+    stack.start()
+    api = stack.api()
+    assert api.post("/api/log", RECORD).status == 401
+    assert api.post("/api/log", RECORD, Authorization="x").status == 200
+    # error_page turns what it redirects into a GET
+    assert api.post("/redirected", RECORD, Authorization="x").status == 405
+    stack.wait_rows(1)
+
+
+def test_several_servers_and_locations_share_the_connection(make_stack):
+    stack = make_stack()
+    stack.nginx.edit(LOCATION, """
+        location = /other { sluice log; sluice_max_record_size 100; client_max_body_size 1m;
+                            client_body_buffer_size 1m; }
+""" + LOCATION)
+    stack.start()
+    api = stack.api()
+    assert api.post("/other", RECORD).status == 200
+    answer = api.post("/other", {**RECORD, "message": "m" * 100})
+    assert (answer.status, answer.json["code"]) == (422, "record_too_large")
+    assert api.log(message="m" * 100).status == 200
+    stack.wait_rows(2)
