@@ -185,6 +185,16 @@ bool PgConnection::execute(const std::string& sql) {
 
 PgRows PgConnection::query(const char* sql, const std::vector<const char*>& values) {
     start_deadline();
+    return send(sql, values);
+}
+
+bool PgConnection::ping(int64_t timeout_ms) {
+    error_ = {};
+    deadline_us_ = steady_us() + timeout_ms * 1000;
+    return static_cast<bool>(send("SELECT 1", {}));
+}
+
+PgRows PgConnection::send(const char* sql, const std::vector<const char*>& values) {
     if (!is_open()) {
         lose("not connected");
         return PgRows(nullptr);

@@ -70,6 +70,8 @@ class PgConnection {
 
     // Several statements without parameters and without rows that matter.
     [[nodiscard]] bool execute(const std::string& sql);
+    // That the server answers, within a time of its own.
+    [[nodiscard]] bool ping(int64_t timeout_ms);
     // One statement; parameters in text form.
     [[nodiscard]] PgRows query(const char* sql, const std::vector<const char*>& values = {});
 
@@ -83,6 +85,7 @@ class PgConnection {
     };
 
     void start_deadline() noexcept;
+    [[nodiscard]] PgRows send(const char* sql, const std::vector<const char*>& values);
     [[nodiscard]] bool wait_socket(short events);
     [[nodiscard]] bool flush();
     // Reads results until libpq says there are no more, or COPY IN begins; keeps the last good

@@ -12,6 +12,7 @@ namespace sluice {
 namespace {
 
 constexpr size_t kChunkBytes = 256 * 1024;
+constexpr int64_t kCheckTimeoutMs = 2000;
 
 void append_time(int64_t epoch_us, std::string* out) {
     char text[kTimestampBytes + 1];
@@ -93,7 +94,7 @@ void PgStore::warn_of_settings() {
 }
 
 bool PgStore::check() {
-    return connection_.query("SELECT 1") ? true : failed();
+    return connection_.ping(kCheckTimeoutMs) ? true : failed();
 }
 
 bool PgStore::make_partitions(const PgAction& action) {

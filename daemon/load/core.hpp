@@ -74,7 +74,8 @@ class LoaderCore {
     void stop() noexcept { stopping_ = true; }
 
     [[nodiscard]] const LoadCounts& counts() const noexcept { return counts_; }
-    [[nodiscard]] bool postgres_up() const noexcept { return pg_up_; }
+    // Answered as it should, and not long ago: a Postgres that hangs is not up.
+    [[nodiscard]] bool postgres_up(const Now& now) const noexcept;
     [[nodiscard]] bool trim_group_missing() const noexcept { return trim_.group_missing(); }
     [[nodiscard]] uint64_t buffered_bytes() const noexcept;
 
@@ -141,6 +142,7 @@ class LoaderCore {
     std::vector<MinuteCount> store_counts_;
     int64_t pg_retry_at_us_ = 0;
     int64_t pg_check_at_us_ = 0;
+    int64_t pg_answered_at_us_ = 0;
     int64_t ahead_at_us_ = 0;
     Backoff pg_backoff_;
     Backoff refused_backoff_;

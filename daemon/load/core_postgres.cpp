@@ -10,12 +10,18 @@ constexpr int64_t kSecondUs = 1000 * 1000;
 constexpr int64_t kHourMs = 3600 * 1000;
 constexpr int64_t kDayMs = 24 * kHourMs;
 constexpr int64_t kCheckIntervalUs = kSecondUs;
+// Checks and the steps of a batch are answered more often than this.
+constexpr int64_t kSilentUs = 5 * kSecondUs;
 constexpr int64_t kAheadIntervalUs = 60 * kSecondUs;
 constexpr int64_t kDaysAhead = 1;
 constexpr int64_t kHoursAhead = 2;
 constexpr size_t kPartitionsRemembered = 10000;
 
 }  // namespace
+
+bool LoaderCore::postgres_up(const Now& now) const noexcept {
+    return pg_up_ && now.steady_us - pg_answered_at_us_ < kSilentUs;
+}
 
 PgAction LoaderCore::next_pg(const Now& now) {
     PgAction action;
@@ -26,7 +32,10 @@ PgAction LoaderCore::next_pg(const Now& now) {
         return action;
     }
     if (now.steady_us < pg_retry_at_us_) {
-        action.wait_us = pg_retry_at_us_ - now.steady_us;
+        // A refused batch waits for long: whether Postgres is there is asked meanwhile.
+        const int64_t until = pg_up_ ? std::min(pg_retry_at_us_, pg_check_at_us_) : pg_retry_at_us_;
+        action.step = now.steady_us < until ? PgStep::kWait : PgStep::kCheck;
+        action.wait_us = std::max<int64_t>(until - now.steady_us, 0);
         return action;
     }
     if (!pg_connected_) {
@@ -136,6 +145,7 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
         reply.status = PgStatus::kRefused;  // rows and the frames' counts contradict each other
     }
     pg_check_at_us_ = now.steady_us + kCheckIntervalUs;
+    pg_answered_at_us_ = now.steady_us;
     pg_known_ = true;
     if (reply.status != PgStatus::kOk) {
         pg_failed(reply.status, now);

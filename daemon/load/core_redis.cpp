@@ -60,10 +60,11 @@ RedisAction LoaderCore::next_redis(const Now& now) {
         action.wait_us = kSecondUs;
         return action;
     }
-    if (pg_known_ && (now.steady_us >= publish_at_us_ || pg_up_ != published_up_)) {
-        published_up_ = pg_up_;
+    const bool up = postgres_up(now);
+    if (pg_known_ && (now.steady_us >= publish_at_us_ || up != published_up_)) {
+        published_up_ = up;
         action.step = RedisStep::kPublish;
-        action.postgres_up = pg_up_;
+        action.postgres_up = up;
         return action;
     }
     return next_read(now);

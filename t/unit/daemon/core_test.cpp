@@ -235,7 +235,7 @@ void an_unknown_commit_is_done_again_with_the_same_ids(void**) {
     const PgAction commit = driver.pg_until(PgStep::kCommit);
     const int64_t first_row_id = commit.batch->frames()[0].first_row_id;
     driver.refuse(commit, PgStatus::kLost);
-    assert_false(driver.core().postgres_up());
+    assert_false(driver.core().postgres_up(driver.now_));
     driver.ledger_knows_all(true);
     const PgAction again = driver.pg_until(PgStep::kInsertLedger);
     assert_int_equal(again.batch->frames()[0].first_row_id, first_row_id);
@@ -260,8 +260,9 @@ void a_refused_batch_is_kept_and_tried_seldom(void**) {
     for (int i = 0; i < 20; ++i) {
         driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kRefused);
     }
-    const PgAction wait = driver.core().next_pg(driver.now_);
-    assert_true(wait.wait_us >= 30 * kSecondUs);
+    const int64_t refused_at_us = driver.now_.steady_us;
+    driver.pg_until(PgStep::kInsertLedger);
+    assert_true(driver.now_.steady_us - refused_at_us >= 30 * kSecondUs);
     assert_int_equal(driver.core().counts().batches_refused, 20);
     assert_int_equal(driver.core().counts().entries_acked, 0);
 }
@@ -281,6 +282,31 @@ void stopping_does_not_wait_for_a_batch_that_is_refused(void**) {
     assert_int_equal(driver.core().next_pg(driver.now_).step, PgStep::kStop);
     assert_int_equal(driver.core().next_redis(driver.now_).step, RedisStep::kStop);
     assert_int_equal(driver.core().counts().entries_acked, 0);
+}
+
+void a_postgres_that_refused_long_ago_is_asked_meanwhile(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    for (int i = 0; i < 10; ++i) {
+        driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kRefused);
+    }
+    const PgAction check = driver.pg_until(PgStep::kCheck);
+    driver.answer(check, {});
+    assert_true(driver.core().postgres_up(driver.now_));
+    driver.refuse(driver.pg_until(PgStep::kCheck), PgStatus::kLost);
+    assert_false(driver.core().postgres_up(driver.now_));
+}
+
+void a_postgres_that_hangs_is_down_until_it_answers(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    const PgAction ledger = driver.pg_until(PgStep::kInsertLedger);
+    driver.pass(4 * kSecondUs);
+    assert_true(driver.redis_until(RedisStep::kPublish).postgres_up);
+    driver.pass(kSecondUs);
+    assert_false(driver.redis_until(RedisStep::kPublish).postgres_up);
+    driver.answer(ledger, driver.calm_answer(ledger));
+    assert_true(driver.redis_until(RedisStep::kPublish).postgres_up);
 }
 
 void rows_that_copy_counts_differently_are_not_committed(void**) {
@@ -564,6 +590,8 @@ int main() {
         cmocka_unit_test(a_refused_batch_is_kept_and_tried_seldom),
         cmocka_unit_test(a_postgres_that_refuses_is_up),
         cmocka_unit_test(stopping_does_not_wait_for_a_batch_that_is_refused),
+        cmocka_unit_test(a_postgres_that_refused_long_ago_is_asked_meanwhile),
+        cmocka_unit_test(a_postgres_that_hangs_is_down_until_it_answers),
         cmocka_unit_test(rows_that_copy_counts_differently_are_not_committed),
         cmocka_unit_test(after_a_crash_own_entries_come_first),
         cmocka_unit_test(a_missing_partition_is_made_again),
