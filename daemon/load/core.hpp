@@ -39,7 +39,7 @@ struct LoadLimits {
     int64_t trim_interval_us = 200 * 1000;
     int64_t prune_interval_us = 600LL * 1000 * 1000;
     int64_t ledger_keep_ms = 48LL * 3600 * 1000;
-    std::vector<std::string> trim_groups;  // all configured groups, the loader's own among them
+    std::vector<std::string> trim_groups;  // all configured groups, the loader's own last
 };
 
 // Everything since the start; only ever grows.
@@ -77,6 +77,8 @@ class LoaderCore {
     // Answered as it should, and not long ago: a Postgres that hangs is not up.
     [[nodiscard]] bool postgres_up(const Now& now) const noexcept;
     [[nodiscard]] bool trim_group_missing() const noexcept { return trim_.group_missing(); }
+    // The entry this loader cannot read that trimming waits for; null if there is none.
+    [[nodiscard]] const StreamId* trim_held_by() const noexcept;
     [[nodiscard]] uint64_t buffered_bytes() const noexcept;
 
   private:
@@ -90,7 +92,8 @@ class LoaderCore {
     void entries_read(const RedisAction& action, RedisResult& result, const Now& now);
     void oldest_inspected(const RedisResult& result, const Now& now);
     void take_entries(RedisResult& result, bool may_be_held, const Now& now);
-    void count_left_entry(FrameError error) noexcept;
+    void leave_entry(const Entry& entry);
+    void pending_inspected(const RedisAction& action, const RedisResult& result);
     [[nodiscard]] std::set<StreamId> held_ids() const;
     [[nodiscard]] bool has_room() const noexcept;
     [[nodiscard]] uint32_t read_count() const noexcept;
@@ -127,6 +130,8 @@ class LoaderCore {
     uint32_t read_count_limit_;  // of the next read: twice what the last one brought
     std::vector<StreamId> acks_;
     bool acked_since_trim_ = false;
+    std::set<StreamId> left_ids_;  // cannot be read: pending until an operator sees to them
+    bool trim_held_ = false;       // by the first of them
     int64_t oldest_at_us_ = 0;
     TrimRound trim_;
 

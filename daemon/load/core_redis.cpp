@@ -13,6 +13,7 @@ constexpr int64_t kReadPauseUs = 5 * 1000;         // between reads that found t
 constexpr int64_t kBlockMaxUs = kSecondUs / 2;
 constexpr int64_t kHourMs = 3600 * 1000;
 constexpr size_t kAcksPerCommand = 1000;
+constexpr size_t kLeftIdsMax = 10000;
 constexpr uint64_t kEntryBytesAtLeast = 1024;
 // Read without having seen as many small ones before: a default batch of the largest entries.
 constexpr uint32_t kFirstReadCount = 8;
@@ -150,6 +151,9 @@ void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const
         case RedisStep::kInspectPending:
         case RedisStep::kTrim:
             counts_.entries_trimmed += result.trimmed;
+            if (action.step == RedisStep::kInspectPending) {
+                pending_inspected(action, result);
+            }
             trim_.done(action, result);
             if (!trim_.running()) {
                 trim_at_us_ =
@@ -175,6 +179,8 @@ void LoaderCore::forget_redis_state() {
     filling_.reset();
     acks_.clear();
     trim_.drop();
+    left_ids_.clear();
+    trim_held_ = false;
     own_done_ = false;
     own_after_ = StreamId{};
     claim_cursor_ = StreamId{};
@@ -259,7 +265,7 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
             continue;
         }
         if (entry.error != FrameError::kNone) {
-            count_left_entry(entry.error);
+            leave_entry(entry);
             continue;
         }
         if (held.count(entry.id) != 0) {
@@ -280,8 +286,15 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
     }
 }
 
-void LoaderCore::count_left_entry(FrameError error) noexcept {
-    switch (error) {
+// Claims find such an entry again and again: it is counted once.
+void LoaderCore::leave_entry(const Entry& entry) {
+    if (left_ids_.count(entry.id) != 0) {
+        return;
+    }
+    if (left_ids_.size() < kLeftIdsMax) {
+        left_ids_.insert(entry.id);
+    }
+    switch (entry.error) {
         case FrameError::kPlainEntry:
             ++counts_.entries_plain;
             break;
@@ -293,6 +306,21 @@ void LoaderCore::count_left_entry(FrameError error) noexcept {
             ++counts_.entries_damaged;
             break;
     }
+}
+
+// What lies below the first pending id has been seen to by somebody.
+void LoaderCore::pending_inspected(const RedisAction& action, const RedisResult& result) {
+    if (action.group != limits_.trim_groups.back()) {
+        return;
+    }
+    left_ids_.erase(left_ids_.begin(), result.has_pending
+                                           ? left_ids_.lower_bound(result.first_pending)
+                                           : left_ids_.end());
+    trim_held_ = !left_ids_.empty() && *left_ids_.begin() == result.first_pending;
+}
+
+const StreamId* LoaderCore::trim_held_by() const noexcept {
+    return trim_held_ ? &*left_ids_.begin() : nullptr;
 }
 
 // A claim also finds this consumer's own entries when they have been waiting for long.

@@ -137,6 +137,11 @@ void LoadReporter::look(const LoaderCore& core, int64_t now_us) {
     if (core.trim_group_missing() && trim_limit_.allow(now_us, &left_out)) {
         log_warn("the stream is not trimmed: a configured group does not exist");
     }
+    const StreamId* held_by = core.trim_held_by();
+    if (held_by != nullptr && held_limit_.allow(now_us, &left_out)) {
+        log_error("trimming is held up by an entry this loader cannot read")
+            .with("entry", to_string(*held_by));
+    }
     if (now_us - progress_at_us_ >= kProgressIntervalUs &&
         counts.rows_stored != progress_.rows_stored) {
         log_info("stored")

@@ -34,6 +34,7 @@ class LoadReporter {
     LogLimit pg_limit_{kSecondUs};
     LogLimit left_limit_{10 * kSecondUs};
     LogLimit trim_limit_{60 * kSecondUs};
+    LogLimit held_limit_{60 * kSecondUs};
 };
 
 }  // namespace sluice

@@ -509,6 +509,43 @@ void entries_it_cannot_read_stay_and_those_that_vanished_are_alarmed(void**) {
     assert_int_equal(counts.entries_gone, 1);
 }
 
+// Answers the read with one entry that cannot be read, 1-5.
+void read_a_damaged_entry(Driver* driver, RedisStep step) {
+    const RedisAction action = driver->redis_until(step);
+    RedisResult result;
+    Entry entry;
+    entry.id = {1, 5};
+    entry.error = FrameError::kDamaged;
+    result.entries.push_back(entry);
+    driver->answer(action, std::move(result));
+}
+
+void answer_first_pending(Driver* driver, const StreamId* first) {
+    const RedisAction action = driver->redis_until(RedisStep::kInspectPending);
+    RedisResult result;
+    result.has_pending = first != nullptr;
+    result.first_pending = first != nullptr ? *first : StreamId{};
+    driver->answer(action, std::move(result));
+}
+
+void an_entry_it_cannot_read_is_counted_once_and_named_while_it_holds_up_trimming(void**) {
+    Driver driver;
+    driver.pg_until(PgStep::kWait);
+    driver.read(RedisStep::kReadOwn, {});
+    read_a_damaged_entry(&driver, RedisStep::kReadNew);
+    read_a_damaged_entry(&driver, RedisStep::kClaim);
+    assert_int_equal(driver.core().counts().entries_damaged, 1);
+    const StreamId before = {1, 3};
+    answer_first_pending(&driver, &before);
+    assert_null(driver.core().trim_held_by());
+    const StreamId damaged = {1, 5};
+    answer_first_pending(&driver, &damaged);
+    assert_non_null(driver.core().trim_held_by());
+    assert_true(*driver.core().trim_held_by() == damaged);
+    answer_first_pending(&driver, nullptr);
+    assert_null(driver.core().trim_held_by());
+}
+
 void stopping_stores_and_acknowledges_what_was_read(void**) {
     Driver driver;
     driver.read(RedisStep::kReadNew, {1});
@@ -606,6 +643,8 @@ int main() {
         cmocka_unit_test(reading_blocks_only_when_nothing_is_under_way),
         cmocka_unit_test(a_claim_skips_what_is_held_already),
         cmocka_unit_test(entries_it_cannot_read_stay_and_those_that_vanished_are_alarmed),
+        cmocka_unit_test(
+            an_entry_it_cannot_read_is_counted_once_and_named_while_it_holds_up_trimming),
         cmocka_unit_test(stopping_stores_and_acknowledges_what_was_read),
         cmocka_unit_test(stopping_does_not_wait_for_a_postgres_that_is_away),
         cmocka_unit_test(the_ledger_is_pruned_behind_everything_that_may_come_back),
