@@ -19,12 +19,14 @@ void append_time(int64_t epoch_us, std::string* out) {
     out->append(text, static_cast<size_t>(format_timestamp(epoch_us, text) - text));
 }
 
-void append_uuid(const ProducerId& id, std::string* out) {
+std::string uuid_text(const ProducerId& id) {
     static constexpr char kHex[] = "0123456789abcdef";
+    std::string text;
     for (const uint8_t byte : id) {
-        out->push_back(kHex[byte >> 4]);
-        out->push_back(kHex[byte & 15]);
+        text.push_back(kHex[byte >> 4]);
+        text.push_back(kHex[byte & 15]);
     }
+    return text;
 }
 
 // Array literals of the kind {a,b,c}; none of the values needs quotes.
@@ -120,6 +122,33 @@ bool PgStore::reserve_ids(PgReply* reply) {
     return true;
 }
 
+// Takes the keys that nobody had before. A statement of its own before the ledger's, so that every
+// loader takes its locks in one order, all keys and then all frames, each sorted: two of them
+// cannot wait for each other.
+bool PgStore::insert_keys(const Batch& batch, std::set<std::string>* new_keys) {
+    ArrayText times, producers;
+    bool any = false;
+    for (const BatchFrame& frame : batch.frames()) {
+        if (is_keyed(frame.frame.producer_id)) {
+            append_time(frame.frame.receive_time_ms * 1000, &times.next());
+            producers.add(uuid_text(frame.frame.producer_id));
+            any = true;
+        }
+    }
+    if (!any) {
+        return true;
+    }
+    const PgRows rows = connection_.query(
+        "INSERT INTO idempotency (t, u)"
+        " SELECT t, u FROM unnest($1::timestamptz[], $2::uuid[]) AS f (t, u) ORDER BY u"
+        " ON CONFLICT DO NOTHING RETURNING replace(u::text, '-', '')",
+        {times.close(), producers.close()});
+    for (int row = 0; rows && row < rows.count(); ++row) {
+        new_keys->emplace(rows.text(row, 0));
+    }
+    return static_cast<bool>(rows);
+}
+
 bool PgStore::insert_ledger(const Batch& batch, PgReply* reply) {
     transaction_ = std::make_unique<Transaction>(&connection_);
     // Acknowledging in Redis is an action outside: it wants the commit on disk, whatever the
@@ -127,28 +156,27 @@ bool PgStore::insert_ledger(const Batch& batch, PgReply* reply) {
     if (!transaction_->begin() || !connection_.execute("SET LOCAL synchronous_commit = on")) {
         return failed();
     }
-    ArrayText times, producers, stream_ids, first_ids, records, keyed;
+    std::set<std::string> new_keys;
+    if (!insert_keys(batch, &new_keys)) {
+        return failed();
+    }
+    ArrayText times, producers, stream_ids, first_ids, records;
     for (const BatchFrame& frame : batch.frames()) {
+        const std::string producer = uuid_text(frame.frame.producer_id);
+        if (is_keyed(frame.frame.producer_id) && new_keys.count(producer) == 0) {
+            continue;
+        }
         append_time(frame.frame.receive_time_ms * 1000, &times.next());
-        append_uuid(frame.frame.producer_id, &producers.next());
+        producers.add(producer);
         stream_ids.add(to_string(frame.id));
         first_ids.add(frame.first_row_id);
         records.add(static_cast<int64_t>(frame.frame.records));
-        keyed.add(is_keyed(frame.frame.producer_id) ? "t" : "f");
     }
     const PgRows rows = connection_.query(
-        "WITH frames AS ("
-        " SELECT * FROM unnest($1::timestamptz[], $2::uuid[], $3::text[], $4::bigint[], $5::int[],"
-        " $6::bool[]) AS f (t, u, stream_id, first_row_id, n, keyed)),"
-        // In one order everywhere, so that two loaders cannot wait for each other.
-        " new_keys AS (INSERT INTO idempotency (u, t)"
-        " SELECT u, t FROM frames WHERE keyed ORDER BY u ON CONFLICT DO NOTHING RETURNING u)"
-        " INSERT INTO ledger (t, u, stream_id, first_row_id, n)"
-        " SELECT t, u, stream_id, first_row_id, n FROM frames"
-        " WHERE NOT keyed OR u IN (SELECT u FROM new_keys)"
+        "INSERT INTO ledger (t, u, stream_id, first_row_id, n)"
+        " SELECT * FROM unnest($1::timestamptz[], $2::uuid[], $3::text[], $4::bigint[], $5::int[])"
         " ON CONFLICT DO NOTHING RETURNING first_row_id",
-        {times.close(), producers.close(), stream_ids.close(), first_ids.close(), records.close(),
-         keyed.close()});
+        {times.close(), producers.close(), stream_ids.close(), first_ids.close(), records.close()});
     if (!rows) {
         return failed();
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 
 #include "daemon/load/actions.hpp"
@@ -30,6 +31,7 @@ class PgStore {
 
   private:
     bool failed();
+    bool insert_keys(const Batch& batch, std::set<std::string>* new_keys);
     void warn_of_settings();
 
     PgConnection connection_;
