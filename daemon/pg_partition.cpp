@@ -18,6 +18,9 @@ constexpr const char* kStorage =
     "autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 1000000,"
     " autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000";
 
+// A piece takes a second at most, so that batches need not wait long in between.
+constexpr uint64_t kKeysPerPiece = 100000;
+
 constexpr int64_t seconds_of(PartitionKind kind) noexcept {
     return kind == PartitionKind::kLogDay ? 86400 : 3600;
 }
@@ -75,6 +78,18 @@ bool make_partition(PgConnection* connection, PartitionKind kind, int64_t number
     return true;
 }
 
+bool prune_keys(PgConnection* connection, int64_t before_hour, bool* more) {
+    // Rows that somebody holds are left for another time: no loader waits for another one here.
+    const std::string sql =
+        "DELETE FROM idempotency WHERE ctid = ANY (ARRAY("
+        "SELECT ctid FROM idempotency WHERE t < least(" +
+        quoted_time(before_hour * 3600) + "::timestamptz, now() - interval '24 hours') LIMIT " +
+        std::to_string(kKeysPerPiece) + " FOR UPDATE SKIP LOCKED))";
+    const PgRows deleted = connection->query(sql.c_str());
+    *more = deleted && deleted.affected() == kKeysPerPiece;
+    return static_cast<bool>(deleted);
+}
+
 bool prune_ledger_partitions(PgConnection* connection, int64_t before_hour) {
     const std::string bound = partition_name(PartitionKind::kLedgerHour, before_hour);
     Transaction transaction(connection);
@@ -102,10 +117,7 @@ bool prune_ledger_partitions(PgConnection* connection, int64_t before_hour) {
             return false;
         }
     }
-    const std::string keys_before = quoted_time(before_hour * 3600);
-    if (!connection->execute("DELETE FROM idempotency WHERE t < least(" + keys_before +
-                             "::timestamptz, now() - interval '24 hours')") ||
-        !transaction.commit()) {
+    if (!transaction.commit()) {
         return false;
     }
     if (old.count() != 0) {

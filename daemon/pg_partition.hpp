@@ -18,6 +18,10 @@ enum class PartitionKind : uint8_t { kLogDay, kLedgerHour };
 // bounded; loaders that want the same one take turns.
 [[nodiscard]] bool make_partition(PgConnection* connection, PartitionKind kind, int64_t number);
 
+// Deletes some of the keys of requests from before this hour, in a transaction of its own; *more if
+// there may be others. Keys are kept for 24 hours at least.
+[[nodiscard]] bool prune_keys(PgConnection* connection, int64_t before_hour, bool* more);
+
 // Drops the ledger's partitions of the hours before this one; does nothing if another loader is at
 // it. Only loaders touch the ledger, so the lock that DROP takes on it holds up nobody else.
 [[nodiscard]] bool prune_ledger_partitions(PgConnection* connection, int64_t before_hour);

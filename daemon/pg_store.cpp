@@ -226,8 +226,11 @@ bool PgStore::count(const std::vector<MinuteCount>& counts) {
     return done ? true : failed();
 }
 
-bool PgStore::prune_ledger(int64_t before_hour) {
-    return prune_ledger_partitions(&connection_, before_hour) ? true : failed();
+bool PgStore::prune_ledger(int64_t before_hour, PgReply* reply) {
+    if (!prune_keys(&connection_, before_hour, &reply->more)) {
+        return failed();
+    }
+    return reply->more || prune_ledger_partitions(&connection_, before_hour) ? true : failed();
 }
 
 bool PgStore::commit() {

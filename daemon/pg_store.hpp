@@ -25,7 +25,7 @@ class PgStore {
     [[nodiscard]] bool copy(const Batch& batch, PgReply* reply);
     [[nodiscard]] bool count(const std::vector<MinuteCount>& counts);
     [[nodiscard]] bool commit();
-    [[nodiscard]] bool prune_ledger(int64_t before_hour);
+    [[nodiscard]] bool prune_ledger(int64_t before_hour, PgReply* reply);
 
     [[nodiscard]] const PgError& error() const noexcept { return error_; }
 

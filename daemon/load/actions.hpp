@@ -81,7 +81,7 @@ enum class PgStep : uint8_t {
     kCopy,
     kCount,
     kCommit,
-    kPruneLedger,  // partitions of hours before ledger_hours' only one
+    kPruneLedger,  // a piece of what is older than the hour in ledger_hours
     kStop,
 };
 
@@ -115,6 +115,7 @@ struct PgReply {
     std::vector<int64_t> fresh_ids;
     uint64_t copied = 0;
     std::vector<MinuteCount> counts;
+    bool more = false;  // kPruneLedger: pieces are left
 };
 
 inline constexpr int64_t kRowIdBlock = 1000000;

@@ -154,6 +154,9 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
     switch (action.step) {
         case PgStep::kConnect:
             pg_connected_ = true;
+            // It may be another server, which has not heard of this block and will issue it again.
+            next_row_id_ = 0;
+            row_ids_end_ = 0;
             break;
         case PgStep::kMakePartitions:
             partitions_made(action);
@@ -177,6 +180,9 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
             batch_stored();
             break;
         case PgStep::kPruneLedger:
+            if (reply.more && prune_before_hour_ == 0) {
+                prune_before_hour_ = action.ledger_hours.front();
+            }
             ledger_hours_.erase(ledger_hours_.begin(),
                                 ledger_hours_.lower_bound(action.ledger_hours.front()));
             break;

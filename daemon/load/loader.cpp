@@ -93,7 +93,7 @@ bool perform_pg(const PgAction& action, PgStore* store, PgReply* reply) {
         case PgStep::kCommit:
             return store->commit();
         case PgStep::kPruneLedger:
-            return store->prune_ledger(action.ledger_hours.front());
+            return store->prune_ledger(action.ledger_hours.front(), reply);
         case PgStep::kWait:
         case PgStep::kStop:
             break;

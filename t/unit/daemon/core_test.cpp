@@ -243,6 +243,17 @@ void an_unknown_commit_is_done_again_with_the_same_ids(void**) {
     assert_ids(driver.redis_until(RedisStep::kAck).ids, {1, 2});
 }
 
+void row_ids_reserved_before_a_lost_connection_are_forgotten(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    driver.refuse(driver.pg_until(PgStep::kCommit), PgStatus::kLost);
+    assert_int_equal(driver.pg_until(PgStep::kInsertLedger).batch->frames()[0].first_row_id, 1);
+    driver.commit();
+    driver.read(RedisStep::kReadNew, {2});
+    assert_int_equal(driver.pg_until(PgStep::kInsertLedger).batch->frames()[0].first_row_id,
+                     kRowIdBlock + 1);
+}
+
 void a_failed_copy_begins_the_transaction_again(void**) {
     Driver driver;
     driver.read(RedisStep::kReadNew, {1});
@@ -521,11 +532,13 @@ void read_a_damaged_entry(Driver* driver, RedisStep step) {
 }
 
 void answer_first_pending(Driver* driver, const StreamId* first) {
+    driver->pass(5 * kSecondUs);  // until the next round of trimming
     const RedisAction action = driver->redis_until(RedisStep::kInspectPending);
     RedisResult result;
     result.has_pending = first != nullptr;
     result.first_pending = first != nullptr ? *first : StreamId{};
     driver->answer(action, std::move(result));
+    driver->answer(driver->redis_until(RedisStep::kTrim), {});
 }
 
 void an_entry_it_cannot_read_is_counted_once_and_named_while_it_holds_up_trimming(void**) {
@@ -533,10 +546,11 @@ void an_entry_it_cannot_read_is_counted_once_and_named_while_it_holds_up_trimmin
     driver.pg_until(PgStep::kWait);
     driver.read(RedisStep::kReadOwn, {});
     read_a_damaged_entry(&driver, RedisStep::kReadNew);
-    read_a_damaged_entry(&driver, RedisStep::kClaim);
-    assert_int_equal(driver.core().counts().entries_damaged, 1);
+    driver.pass(LoadLimits{}.claim_interval_us);
     const StreamId before = {1, 3};
     answer_first_pending(&driver, &before);
+    read_a_damaged_entry(&driver, RedisStep::kClaim);
+    assert_int_equal(driver.core().counts().entries_damaged, 1);
     assert_null(driver.core().trim_held_by());
     const StreamId damaged = {1, 5};
     answer_first_pending(&driver, &damaged);
@@ -601,6 +615,23 @@ void the_ledger_is_pruned_behind_everything_that_may_come_back(void**) {
                      kNoonMs / 3600000 - 48);
 }
 
+void pruning_in_pieces_lets_batches_come_between(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    driver.commit();
+    driver.answer(driver.redis_until(RedisStep::kInspectOldest), {});
+    const PgAction piece = driver.pg_until(PgStep::kPruneLedger);
+    driver.read(RedisStep::kReadNew, {2});
+    driver.pass(LoadLimits{}.batch_age_us);
+    PgReply reply;
+    reply.more = true;
+    driver.answer(piece, std::move(reply));
+    assert_int_equal(driver.core().next_pg(driver.now_).step, PgStep::kInsertLedger);
+    driver.commit();
+    const PgAction rest = driver.pg_until(PgStep::kPruneLedger);
+    assert_int_equal(rest.ledger_hours.front(), piece.ledger_hours.front());
+}
+
 void the_ledger_is_not_pruned_by_a_clock_that_is_ahead(void**) {
     Driver driver;
     driver.read(RedisStep::kReadNew, {1});
@@ -623,6 +654,7 @@ int main() {
         cmocka_unit_test(frames_of_the_ledger_are_not_copied_but_acknowledged),
         cmocka_unit_test(only_fresh_frames_of_a_batch_are_copied),
         cmocka_unit_test(an_unknown_commit_is_done_again_with_the_same_ids),
+        cmocka_unit_test(row_ids_reserved_before_a_lost_connection_are_forgotten),
         cmocka_unit_test(a_failed_copy_begins_the_transaction_again),
         cmocka_unit_test(a_refused_batch_is_kept_and_tried_seldom),
         cmocka_unit_test(a_postgres_that_refuses_is_up),
@@ -648,6 +680,7 @@ int main() {
         cmocka_unit_test(stopping_stores_and_acknowledges_what_was_read),
         cmocka_unit_test(stopping_does_not_wait_for_a_postgres_that_is_away),
         cmocka_unit_test(the_ledger_is_pruned_behind_everything_that_may_come_back),
+        cmocka_unit_test(pruning_in_pieces_lets_batches_come_between),
         cmocka_unit_test(the_ledger_is_not_pruned_by_a_clock_that_is_ahead),
         cmocka_unit_test(the_edge_is_told_when_postgres_goes_away),
     };
