@@ -1,0 +1,124 @@
+"""What can happen to nginx's processes: killed workers, shutdown with and without a deadline."""
+
+import http.client
+import os
+import signal
+import threading
+
+from harness.api import Api
+from harness.scripted_redis import ScriptedRedis
+from harness.waiting import wait_until
+
+BODY = b'{"device_id":"d","log_level":"INFO","message":"m"}'
+REQUEST = (b"POST /api/log HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+           b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(BODY), BODY))
+
+
+def status_of(connection):
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    return response.status
+
+
+def post_until(stack, done, answers):
+    """Posts until done is set; answers takes the status of each, None for none."""
+    while not done.is_set():
+        api = Api(stack.nginx.port)
+        try:
+            answers.append(api.log().status)
+        except (OSError, http.client.HTTPException):
+            answers.append(None)
+        finally:
+            api.close()
+
+
+def under_load(stack, event, threads=4):
+    done, answers = threading.Event(), []
+    running = [threading.Thread(target=post_until, args=(stack, done, answers))
+               for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    wait_until(lambda: len(answers) > 50, 20, "there is load")
+    event()
+    seen = len(answers)
+    wait_until(lambda: len(answers) > seen + 50, 20, "the load goes on")
+    done.set()
+    for thread in running:
+        thread.join()
+    return answers
+
+
+def test_a_killed_worker_takes_only_its_own_requests(stack):
+    stack.allow(r"worker process \d+ exited on signal 9")
+    killed = []
+
+    def kill():
+        killed.extend(stack.nginx.worker_pids()[:1])
+        os.kill(killed[0], signal.SIGKILL)
+        wait_until(lambda: len(set(stack.nginx.worker_pids()) - set(killed)) == 2, 10)
+
+    answers = under_load(stack, kill)
+    assert set(answers) <= {200, None}
+    assert answers.count(None) <= 8, "only what was in the killed worker"
+    stack.wait_drained()
+    assert answers.count(200) <= stack.rows() <= len(answers)
+    metrics = stack.api().get("/metrics").body.decode()
+    assert "sluice_edge_inflight_requests 0" in metrics, "a dead worker holds nothing"
+
+
+def test_the_watch_over_redis_outlives_its_worker(stack, api):
+    """The lease of a killed watcher goes to another worker."""
+    stack.allow(r"worker process \d+ exited on signal 9")
+    for pid in stack.nginx.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: stack.nginx.is_ready(), 10, "new workers serve")
+    stack.redis.client.config_set("appendfsync", "everysec")
+    wait_until(lambda: api.log().status == 503, 10, "the new watcher has seen it")
+    stack.redis.client.config_set("appendfsync", "always")
+    wait_until(lambda: api.log().status == 200, 10)
+
+
+def test_shutdown_waits_for_the_answers(make_stack):
+    """200 requests wait for a slow Redis when nginx is asked to leave: all are answered."""
+    stack = make_stack()
+    scripted = ScriptedRedis(stack.folder).start()
+    stack.nginx.start()
+    wait_until(lambda: stack.api().get("/health/ready").status == 200, 10, "the edge is ready")
+    go = threading.Event()
+    scripted.on_xadd = lambda frame: go.wait(10) and scripted.store(frame)
+    connections = [stack.api().raw(REQUEST) for _ in range(200)]
+    api = stack.api()
+    wait_until(lambda: b"\nsluice_edge_inflight_requests 200\n" in api.get("/metrics").body, 10,
+               "all of them wait")
+    stack.nginx.signal(signal.SIGQUIT)
+    wait_until(lambda: len(stack.nginx.leaving_worker_pids()) == 2, 5, "the workers are to leave")
+    go.set()
+    assert [status_of(connection) for connection in connections] == [200] * 200
+    stack.nginx.stop()
+    scripted.stop()
+
+
+def test_worker_shutdown_timeout_ends_what_waits(make_stack):
+    stack = make_stack(nginx_edits=[("worker_shutdown_timeout 30s;", "worker_shutdown_timeout 1s;")])
+    scripted = ScriptedRedis(stack.folder).start()
+    stack.nginx.start()
+    wait_until(lambda: stack.api().get("/health/ready").status == 200, 10, "the edge is ready")
+    scripted.on_xadd = lambda frame: [3.0]
+    connections = [stack.api().raw(REQUEST) for _ in range(50)]
+    wait_until(lambda: scripted.frames, 5)
+    stack.nginx.stop_timeout = 4
+    stack.nginx.stop()
+    for connection in connections:
+        connection.close()
+    scripted.stop()
+
+
+def test_a_single_process(make_stack):
+    """master_process off, as when one debugs: it serves, and leaves when asked."""
+    stack = make_stack(nginx_edits=[("worker_processes 2;", "worker_processes 1; master_process off;")])
+    for part in stack.parts[:-1]:
+        part.start()
+    stack.nginx.launch()
+    stack.wait_healthy()
+    assert stack.api().log().status == 200
+    stack.wait_rows(1)
