@@ -5,6 +5,7 @@
 
 #include "ngx_http_sluice_answer.hpp"
 #include "ngx_http_sluice_counters.hpp"
+#include "ngx_http_sluice_errors.hpp"
 #include "ngx_http_sluice_frame.hpp"
 #include "ngx_http_sluice_log.hpp"
 #include "ngx_http_sluice_zone.hpp"
@@ -32,32 +33,6 @@ struct ngx_http_sluice_commit_s {
     sluice::ProducerIds           producer_ids;
     sluice::JsonRows              json;
 };
-
-
-/* What an error reply means for the requests of the frame, and for the connection. */
-
-static const struct {
-    ngx_http_sluice_trouble_e  trouble;
-    ngx_uint_t                 drop;  /* the address may lead to a better one now */
-} ngx_http_sluice_commit_errors[] = {
-    { NGX_HTTP_SLUICE_REDIS_FULL, 0 },     /* OOM */
-    { NGX_HTTP_SLUICE_REDIS_AWAY, 1 },     /* READONLY: no longer the master */
-    { NGX_HTTP_SLUICE_REDIS_AWAY, 0 },     /* LOADING */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* MISCONF: its disk */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 1 },  /* NOAUTH: the user was changed */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 1 },  /* WRONGPASS */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* NOPERM */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* WRONGTYPE */
-    { NGX_HTTP_SLUICE_REDIS_AWAY, 1 },     /* MASTERDOWN */
-    { NGX_HTTP_SLUICE_NOT_DURABLE, 0 },    /* NOREPLICAS */
-    { NGX_HTTP_SLUICE_REDIS_AWAY, 0 },     /* BUSY: a script runs */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* CLUSTER */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* all others */
-};
-
-static_assert(sizeof(ngx_http_sluice_commit_errors) / sizeof(ngx_http_sluice_commit_errors[0])
-                  == NGX_HTTP_SLUICE_ERRORS,
-              "a meaning for every error");
 
 
 static ngx_int_t ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit,
@@ -526,6 +501,8 @@ ngx_http_sluice_commit_refused(ngx_http_sluice_commit_t *commit, ngx_http_sluice
     ngx_str_t         text = ngx_http_sluice_str(error);
     const ngx_uint_t  kind = ngx_http_sluice_redis_error(error);
 
+    const ngx_http_sluice_error_meaning_t  *meaning = &ngx_http_sluice_error_meanings[kind];
+
     ngx_http_sluice_worker.counters->frames[NGX_HTTP_SLUICE_FRAME_REFUSED]++;
     ngx_http_sluice_worker.counters->redis_errors[kind]++;
 
@@ -534,9 +511,9 @@ ngx_http_sluice_commit_refused(ngx_http_sluice_commit_t *commit, ngx_http_sluice
                       frame->records, &text);
     }
 
-    ngx_http_sluice_commit_give_up(commit, frame, ngx_http_sluice_commit_errors[kind].trouble);
+    ngx_http_sluice_commit_give_up(commit, frame, meaning->trouble);
 
-    if (ngx_http_sluice_commit_errors[kind].drop) {
+    if (meaning->drop) {
         ngx_http_sluice_redis_fail(ngx_http_sluice_worker.redis,
                                    "it may not be the right one any more");
     }

@@ -13,22 +13,6 @@ const uint64_t  ngx_http_sluice_time_bounds[] = {
     100, 250, 500, 1000, 2000, 3000, 5000, 10000, 25000, 50000, 100000, 250000, 1000000, 5000000
 };
 
-const ngx_str_t  ngx_http_sluice_redis_error_names[] = {
-    ngx_string("OOM"),
-    ngx_string("READONLY"),
-    ngx_string("LOADING"),
-    ngx_string("MISCONF"),
-    ngx_string("NOAUTH"),
-    ngx_string("WRONGPASS"),
-    ngx_string("NOPERM"),
-    ngx_string("WRONGTYPE"),
-    ngx_string("MASTERDOWN"),
-    ngx_string("NOREPLICAS"),
-    ngx_string("BUSY"),
-    ngx_string("CLUSTER"),
-    ngx_string("other")
-};
-
 
 ngx_http_sluice_counters_t *
 ngx_http_sluice_counters_take(ngx_http_sluice_zone_t *zone)
@@ -76,25 +60,4 @@ ngx_http_sluice_bucket(const uint64_t *bounds, ngx_uint_t n, uint64_t value)
     }
 
     return i;
-}
-
-
-ngx_uint_t
-ngx_http_sluice_redis_error(std::string_view text)
-{
-    const std::string_view  word = text.substr(0, text.find(' '));
-
-    for (ngx_uint_t i = 0; i < NGX_HTTP_SLUICE_ERROR_CLUSTER; i++) {
-        if (word == ngx_http_sluice_view(ngx_http_sluice_redis_error_names[i])) {
-            return i;
-        }
-    }
-
-    if (word == "MOVED" || word == "ASK" || word == "TRYAGAIN" || word == "CLUSTERDOWN"
-        || word == "CROSSSLOT")
-    {
-        return NGX_HTTP_SLUICE_ERROR_CLUSTER;
-    }
-
-    return NGX_HTTP_SLUICE_ERROR_OTHER;
 }

@@ -9,6 +9,7 @@
 
 #include "ngx_http_sluice.hpp"
 #include "ngx_http_sluice_answer.hpp"
+#include "ngx_http_sluice_errors.hpp"
 
 #define NGX_HTTP_SLUICE_SLOTS            128
 
@@ -22,24 +23,6 @@ enum ngx_http_sluice_frame_outcome_e : ngx_uint_t {
     NGX_HTTP_SLUICE_FRAME_NOT_SENT,
     NGX_HTTP_SLUICE_FRAME_RESENT,
     NGX_HTTP_SLUICE_FRAME_OUTCOMES
-};
-
-/* By the first word of the error; the last is for all others. */
-enum ngx_http_sluice_redis_error_e : ngx_uint_t {
-    NGX_HTTP_SLUICE_ERROR_OOM = 0,
-    NGX_HTTP_SLUICE_ERROR_READONLY,
-    NGX_HTTP_SLUICE_ERROR_LOADING,
-    NGX_HTTP_SLUICE_ERROR_MISCONF,
-    NGX_HTTP_SLUICE_ERROR_NOAUTH,
-    NGX_HTTP_SLUICE_ERROR_WRONGPASS,
-    NGX_HTTP_SLUICE_ERROR_NOPERM,
-    NGX_HTTP_SLUICE_ERROR_WRONGTYPE,
-    NGX_HTTP_SLUICE_ERROR_MASTERDOWN,
-    NGX_HTTP_SLUICE_ERROR_NOREPLICAS,
-    NGX_HTTP_SLUICE_ERROR_BUSY,
-    NGX_HTTP_SLUICE_ERROR_CLUSTER,
-    NGX_HTTP_SLUICE_ERROR_OTHER,
-    NGX_HTTP_SLUICE_ERRORS
 };
 
 struct ngx_http_sluice_counters_s {
@@ -81,9 +64,5 @@ ngx_http_sluice_counters_t *ngx_http_sluice_counters_take(ngx_http_sluice_zone_t
 void ngx_http_sluice_counters_leave(ngx_http_sluice_counters_t *counters);
 
 ngx_uint_t ngx_http_sluice_bucket(const uint64_t *bounds, ngx_uint_t n, uint64_t value);
-
-/* What Redis said, by its first word. */
-ngx_uint_t ngx_http_sluice_redis_error(std::string_view text);
-extern const ngx_str_t ngx_http_sluice_redis_error_names[NGX_HTTP_SLUICE_ERRORS];
 
 #endif
