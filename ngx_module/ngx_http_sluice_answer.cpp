@@ -24,7 +24,7 @@ static const ngx_http_sluice_trouble_t  ngx_http_sluice_troubles[] = {
     { 415, "unsupported_content_encoding",
       "the body must be sent without a Content-Encoding", 0 },
     { 400, "bad_idempotency_key",
-      "Idempotency-Key must be one header of 1 to 255 visible characters", 0 },
+      "Idempotency-Key must be one header of 1 to 255 printable ASCII characters", 0 },
     { 425, "too_early", "records are not taken from TLS early data, which can be replayed", 0 },
     { 413, "body_too_large", "the body did not fit into the memory set aside for it", 0 },
     { 503, "redis_unavailable",

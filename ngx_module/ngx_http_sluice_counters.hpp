@@ -57,8 +57,8 @@ extern const uint64_t ngx_http_sluice_records_bounds[NGX_HTTP_SLUICE_RECORDS_BOU
 extern const uint64_t ngx_http_sluice_time_bounds[NGX_HTTP_SLUICE_TIME_BOUNDS]; /* us */
 
 /*
- * This worker's slot. There are more slots than workers, also while a reload has two generations;
- * should there be more workers still, the late ones share the last slot and may lose a count.
+ * This worker's slot. There are enough for 64 workers, as a reload has two generations of them;
+ * should there be more, the late ones share the last slot and may lose a count.
  */
 ngx_http_sluice_counters_t *ngx_http_sluice_counters_take(ngx_http_sluice_zone_t *zone);
 void ngx_http_sluice_counters_leave(ngx_http_sluice_counters_t *counters);

@@ -62,7 +62,7 @@ struct HttpCallbacks {
                 exchange->response_.allow = "GET, HEAD";
             } else if (server->refusing_) {
                 exchange->response_ =
-                    problem_response({503, "unavailable", "The server is stopping."});
+                    problem_response({503, "server_unavailable", "The server is stopping."});
                 exchange->response_.retry_after_s = 1;
             } else {
                 // Resting before the handler runs: whoever answers may do so at once.
