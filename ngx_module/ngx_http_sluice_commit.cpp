@@ -343,6 +343,8 @@ ngx_http_sluice_commit_flush(ngx_event_t *ev)
         /* whatever was to be sent would get a 200 that is not true */
         ngx_http_sluice_commit_refuse_again(commit, NGX_HTTP_SLUICE_NOT_DURABLE, 1);
         ngx_http_sluice_commit_refuse_open(commit, NGX_HTTP_SLUICE_NOT_DURABLE);
+        ngx_http_sluice_commit_refuse_all(commit, &commit->parked, NGX_HTTP_SLUICE_NOT_DURABLE);
+        return;
     }
 
     while (!ngx_queue_empty(&commit->again) && ngx_http_sluice_redis_ready(redis)) {
@@ -385,12 +387,7 @@ ngx_http_sluice_commit_unpark(ngx_http_sluice_commit_t *commit)
 
         ngx_http_sluice_commit_leave(commit, ctx);
 
-        if (ngx_http_sluice_durability(ngx_http_sluice_worker.zone) < commit->conf->durability) {
-            rc = ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_NOT_DURABLE);
-        } else {
-            rc = ngx_http_sluice_commit_place(commit, ctx);
-        }
-
+        rc = ngx_http_sluice_commit_place(commit, ctx);
         if (rc != NGX_DONE) {
             ngx_http_sluice_answer_finish(ctx->request, rc);
         }
