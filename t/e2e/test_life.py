@@ -17,6 +17,8 @@ REQUEST = (b"POST /api/log HTTP/1.1\r\nHost: x\r\nContent-Type: application/json
 def status_of(connection):
     response = http.client.HTTPResponse(connection)
     response.begin()
+    response.read()
+    connection.close()  # nginx would linger
     return response.status
 
 

@@ -5,7 +5,7 @@ import os
 import signal
 
 from . import build
-from .process import Process, processes_of_group
+from .process import Adopted, Process, adopt_orphans, parent_of, processes_of_group
 from .waiting import free_port, wait_until
 
 
@@ -72,7 +72,7 @@ class NginxServer(Process):
 
     def _children(self, *titles):
         found = []
-        for pid in processes_of_group(self.pid):
+        for pid in processes_of_group(self.group):
             try:
                 with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
                     title = cmdline.read() + b"\0"
@@ -96,3 +96,60 @@ class NginxServer(Process):
 
     def error_text(self):
         return self.error_log.read_text(errors="replace") if self.error_log.exists() else ""
+
+
+class NginxDaemon(NginxServer):
+    """nginx as a daemon, which is what it must be to be upgraded: it leaves its parent behind, and
+    after an upgrade it is another process. Its pid is in its file; this process adopts it, so that
+    how it ends is known."""
+
+    def __init__(self, folder, workers=2, edits=()):
+        super().__init__(folder, workers, edits)
+        self.first_pid = None
+        # What is not named here does not get to the next binary.
+        names = build.sanitizer_environment(folder, self.name)
+        self.edit("events {", "".join(f"env {name};\n" for name in names) + "events {")
+
+    def launch(self):
+        adopt_orphans(True)
+        super().launch()
+        assert self.process.wait(self.start_timeout) == 0, self.log_tail()
+        self.follow(None)
+        self.first_pid = self.pid
+
+    def command(self, *more):
+        return super().command(*(more or ("-g", "daemon on;")))
+
+    @property
+    def group(self):
+        """A new binary is started in the group of the old one."""
+        return self.first_pid or self.pid
+
+    def pid_in(self, suffix=""):
+        try:
+            return int((self.folder / f"nginx.pid{suffix}").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def follow(self, old):
+        """From here on it is the process in the pid file, once that is another than the old."""
+        wait_until(lambda: self.pid_in() not in (None, old), 10, "there is a new master")
+        self.process = Adopted(self.pid_in())
+
+    def worker_pids_of(self, master):
+        return [pid for pid in self.worker_pids() if parent_of(pid) == master]
+
+    def upgrade(self):
+        """SIGUSR2; returns the old master when a new one serves beside it."""
+        old = self.process
+        self.signal(signal.SIGUSR2)
+        self.follow(old.pid)
+        wait_until(
+            lambda: len(self.worker_pids_of(self.pid)) == self.workers, 20, "new workers serve"
+        )
+        return old
+
+    def kill(self):
+        super().kill()
+        self.first_pid = None
+        adopt_orphans(False)

@@ -1,31 +1,72 @@
 """A process of a test: started in a group of its own, stopped by its id and by nothing else."""
 
+import ctypes
 import os
 import signal
 import subprocess
 import threading
+import time
 
 from .waiting import wait_until
+
+PR_SET_CHILD_SUBREAPER = 36
 
 
 class StopFailure(Exception):
     """A process did not leave in time after its stop signal, or left badly."""
 
 
+def stat_of(pid):
+    """State, parent and process group; None if there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as stat:
+            state, parent, group = stat.read().rpartition(")")[2].split()[:3]
+    except OSError:
+        return None
+    return state, int(parent), int(group)
+
+
 def processes_of_group(group):
     """Living processes (no zombies) of a process group."""
     found = []
     for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", encoding="latin-1") as stat:
-                state, _, pgrp = stat.read().rpartition(")")[2].split()[:3]
-        except OSError:
-            continue
-        if int(pgrp) == group and state != "Z":
+        stat = stat_of(name) if name.isdigit() else None
+        if stat and stat[2] == group and stat[0] != "Z":
             found.append(int(name))
     return found
+
+
+def parent_of(pid):
+    stat = stat_of(pid)
+    return stat and stat[1]
+
+
+def adopt_orphans(adopt):
+    """Whether what its parent leaves behind becomes a child of ours, instead of init's."""
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0) == 0
+
+
+class Adopted:
+    """A child that we did not start; it can be polled and waited for as those that we did."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.returncode = None
+
+    def poll(self):
+        if self.returncode is None and parent_of(self.pid) == os.getpid():
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout=None):
+        deadline = time.monotonic() + (timeout or float("inf"))
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+            time.sleep(0.01)
+        return self.returncode
 
 
 def open_files(pid):
@@ -70,6 +111,11 @@ class Process:
         return self.process.pid
 
     @property
+    def group(self):
+        """The process group that it and its children are in."""
+        return self.pid
+
+    @property
     def running(self):
         return self.process is not None and self.process.poll() is None
 
@@ -105,11 +151,11 @@ class Process:
         os.kill(self.pid, number)
 
     def pause(self):
-        os.killpg(self.pid, signal.SIGSTOP)
+        os.killpg(self.group, signal.SIGSTOP)
         self.paused = True
 
     def resume(self):
-        os.killpg(self.pid, signal.SIGCONT)
+        os.killpg(self.group, signal.SIGCONT)
         self.paused = False
 
     def pause_for(self, seconds):
@@ -123,7 +169,7 @@ class Process:
         """SIGKILL, to it and to all its children; returns when none is left."""
         if self.process is None:
             return
-        group = self.pid
+        group = self.group
         try:
             os.killpg(group, signal.SIGKILL)
         except ProcessLookupError:
@@ -147,7 +193,7 @@ class Process:
                 trouble = f"{self.name} left with status {status}:\n{self.log_tail()}"
         except subprocess.TimeoutExpired:
             trouble = f"{self.name} did not leave within {self.stop_timeout} s"
-        left = processes_of_group(self.pid)
+        left = processes_of_group(self.group)
         self.kill()
         if left and not trouble:
             trouble = f"{self.name} left children behind: {left}"

@@ -31,13 +31,14 @@ def make_folder():
 class Stack:
     """Parts are made here but started by start(); a test may start, stop and kill each."""
 
-    def __init__(self, template, workers=2, nginx_edits=(), load=None, serve=None):
+    def __init__(self, template, workers=2, nginx_edits=(), load=None, serve=None,
+                 nginx=NginxServer):
         self.folder = make_folder()
         self.redis = RedisServer(self.folder)
         self.postgres = PostgresServer(self.folder, template)
         self.loader = Loader(self.folder, self.redis.url, self.postgres.dsn, load)
         self.server = Server(self.folder, self.redis.url, self.postgres.dsn, serve)
-        self.nginx = NginxServer(self.folder, workers, nginx_edits)
+        self.nginx = nginx(self.folder, workers, nginx_edits)
         self.parts = [self.redis, self.postgres, self.loader, self.server, self.nginx]
         self.allowed = []
         self.apis = []
