@@ -2,10 +2,6 @@
  * Group commit: requests become rows in the worker's open frame; at the end of a turn of the event
  * loop the frame leaves as one XADD, if fewer than a few are in flight; else it goes on filling.
  * Under load frames grow by themselves, and when idle a record leaves at once.
- *
- * A frame whose outcome is unknown, the connection having been lost before the reply, is sent again
- * under the same producer id until the deadline of its first request; that it may be in the stream
- * twice then is what the loader's ledger is for.
  */
 
 #ifndef NGX_HTTP_SLUICE_COMMIT_HPP
@@ -29,9 +25,8 @@ void ngx_http_sluice_commit_abandon(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_ctx_t *ctx);
 
 /*
- * Gives the connection up if a reply is overdue, also when nobody waits for it any more: clients
- * that are less patient than sluice_timeout must not leave a dead connection behind. To be called
- * now and then.
+ * To be called now and then: clients that are less patient than sluice_timeout must not leave a
+ * connection behind whose reply is overdue.
  */
 void ngx_http_sluice_commit_look(ngx_http_sluice_commit_t *commit);
 

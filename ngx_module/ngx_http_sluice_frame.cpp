@@ -64,13 +64,6 @@ ngx_http_sluice_frame_overdue(const ngx_http_sluice_frame_t *frame)
 
 
 ngx_uint_t
-ngx_http_sluice_is_past(ngx_msec_t deadline)
-{
-    return static_cast<ngx_msec_int_t>(ngx_current_msec - deadline) >= 0;
-}
-
-
-ngx_uint_t
 ngx_http_sluice_frame_full(const ngx_http_sluice_frame_t *frame)
 {
     return frame->keyed || frame->size >= NGX_HTTP_SLUICE_FRAME_BYTES
@@ -104,15 +97,6 @@ ngx_http_sluice_frame_release(ngx_http_sluice_frame_t *frame, ngx_uint_t all)
         frame->buffer = NULL;
         frame->capacity = 0;
     }
-}
-
-
-ngx_http_sluice_ctx_t *
-ngx_http_sluice_first(const ngx_queue_t *queue)
-{
-    ngx_queue_t  *q = ngx_queue_head(queue);
-
-    return ngx_queue_data(q, ngx_http_sluice_ctx_t, queue);
 }
 
 

@@ -8,6 +8,7 @@
 
 #include "ngx_http_sluice.hpp"
 #include "ngx_http_sluice_redis.hpp"
+#include "ngx_http_sluice_waiting.hpp"
 
 /* A frame takes no further request once it has reached one of these. */
 #define NGX_HTTP_SLUICE_FRAME_BYTES    (1024 * 1024)
@@ -18,7 +19,10 @@
  *    | room for the head | n rows of all requests | room for the tail |
  */
 
+typedef struct ngx_http_sluice_flight_s ngx_http_sluice_flight_t;
+
 struct ngx_http_sluice_frame_s {
+    ngx_http_sluice_flight_t *flight;
     ngx_queue_t queue;       /* among the free, or those to be sent again */
     ngx_http_sluice_command_t command;
     ngx_queue_t requests;    /* in the order of their records; the gone have left */
@@ -54,11 +58,6 @@ void ngx_http_sluice_frame_close(ngx_http_sluice_frame_t *frame, const ngx_str_t
 
 /* Gives an unusually large buffer back, or with all set any. */
 void ngx_http_sluice_frame_release(ngx_http_sluice_frame_t *frame, ngx_uint_t all);
-
-/* The first request of a queue that is not empty. */
-ngx_http_sluice_ctx_t *ngx_http_sluice_first(const ngx_queue_t *queue);
-
-ngx_uint_t ngx_http_sluice_is_past(ngx_msec_t deadline);
 
 uint64_t ngx_http_sluice_now_us(void);
 
