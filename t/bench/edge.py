@@ -17,7 +17,9 @@ from harness.nginx_server import NginxServer
 from harness.redis_server import RedisServer
 from harness.stack import make_folder
 from harness.waiting import wait_until
-from measure import Trimmer, cpu_seconds, fdatasync_ms, resident_bytes, wrk
+from measure import (
+    Trimmer, append_mb_per_s, cpu_seconds, fdatasync_ms, fresh_memory_mb_per_s, resident_bytes, wrk,
+)
 
 FLOOR = """
         location /floor/ {
@@ -98,6 +100,7 @@ class Bench:
     def edge(self, records, connections, delay_ms=0):
         """The edge's run; holds what it acknowledged against what is in the stream."""
         before = self.settled()
+        row_bytes = self.metric("sluice_edge_row_bytes_total")
         path = "/api/logs/batch" if records else "/api/log"
         with Trimmer(self.redis.client):
             result = self.load(path, records, connections, delay_ms)
@@ -105,6 +108,8 @@ class Bench:
         assert frames == added, f"{frames} frames acknowledged, {added} in the stream"
         assert told >= result["requests"] * max(records, 1)
         result["frame_records"] = told / frames
+        row_bytes = self.metric("sluice_edge_row_bytes_total") - row_bytes
+        result["row_mb_per_s"] = row_bytes / told * result["per_s"] * max(records, 1) / 1e6
         return result
 
     def check_exact(self):
@@ -191,6 +196,7 @@ def summary(name, runs):
         "p50_ms": median(lambda floor, edge: edge["p50_ms"]),
         "p99_ms": median(lambda floor, edge: edge["p99_ms"]),
         "frame_records": median(lambda floor, edge: edge["frame_records"]),
+        "row_mb_per_s": median(lambda floor, edge: edge["row_mb_per_s"]),
     }
 
 
@@ -201,7 +207,7 @@ COLUMNS = [
     ("nginx us/rec", "nginx_us_per_record", "{:.2f}"),
     ("redis us/rec", "redis_us_per_record", "{:.2f}"), ("p50 ms", "p50_ms", "{:.2f}"),
     ("p99 ms", "p99_ms", "{:.2f}"), ("floor p99", "floor_p99_ms", "{:.2f}"),
-    ("rec/frame", "frame_records", "{:,.0f}"),
+    ("rec/frame", "frame_records", "{:,.0f}"), ("rows MB/s", "row_mb_per_s", "{:,.0f}"),
 ]
 
 
@@ -218,6 +224,17 @@ def print_table(result):
     print("worker: {worker_rss_mb:.1f} MB after {records:,} records".format(**result), flush=True)
 
 
+def machine(folder):
+    """What no server on this machine can go beyond."""
+    p50, p99 = fdatasync_ms(folder)
+    append, fresh = append_mb_per_s(folder), fresh_memory_mb_per_s()
+    print(f"fdatasync of 4 KB, idle: p50 {p50:.3f} ms, p99 {p99:.3f} ms")
+    print(f"appends of 256 KB with fdatasync: {append:,.0f} MB/s; "
+          f"first writes to memory: {fresh:,.0f} MB/s")
+    return {"fdatasync_p50_ms": p50, "fdatasync_p99_ms": p99, "append_mb_per_s": append,
+            "fresh_memory_mb_per_s": fresh}
+
+
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench edge")
     parser.add_argument("--rounds", type=int, default=3)
@@ -226,9 +243,7 @@ def main():
     options = parser.parse_args()
     cases = [CASES[1], CASES[3]] if options.quick else CASES
     folder = ROOT / "build" / "bench"
-    p50, p99 = fdatasync_ms(folder)
-    print(f"fdatasync of 4 KB, idle: p50 {p50:.3f} ms, p99 {p99:.3f} ms")
-    results = {"fdatasync_p50_ms": p50, "fdatasync_p99_ms": p99, "modes": []}
+    results = {"machine": machine(folder), "modes": []}
     for fsync in ["always"] if options.quick else ["everysec", "always"]:
         rounds = 1 if options.quick else options.rounds
         results["modes"].append(measure(fsync, rounds, options.seconds, cases))

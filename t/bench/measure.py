@@ -1,6 +1,7 @@
 """What a measurement is made of: load, the CPU of a process, the disk."""
 
 import json
+import mmap
 import os
 import pathlib
 import re
@@ -49,6 +50,32 @@ def fdatasync_ms(folder, times=400):
     path.unlink()
     took.sort()
     return took[len(took) // 2], took[len(took) * 99 // 100]
+
+
+def append_mb_per_s(folder, seconds=2):
+    """Appends of 256 KB, about a frame under load, each followed by fdatasync."""
+    path = pathlib.Path(folder) / "append.probe"
+    chunk, written = os.urandom(256 * 1024), 0
+    begin = time.perf_counter()
+    with open(path, "wb", buffering=0) as probe:
+        while time.perf_counter() - begin < seconds:
+            written += probe.write(chunk)
+            os.fdatasync(probe.fileno())
+    rate = written / 1e6 / (time.perf_counter() - begin)
+    path.unlink()
+    return rate
+
+
+def fresh_memory_mb_per_s(size=1 << 30):
+    """First writes to memory: slow where a virtual machine's host must find each page first.
+
+    An append-only file grows through fresh pages of the page cache, so this bounds Redis as well.
+    """
+    begin = time.perf_counter()
+    with mmap.mmap(-1, size) as memory:
+        for page in range(0, size, mmap.PAGESIZE):
+            memory[page] = 1
+    return size / 1e6 / (time.perf_counter() - begin)
 
 
 class Trimmer:
