@@ -14,6 +14,13 @@ const uint64_t  ngx_http_sluice_time_bounds[] = {
 };
 
 
+ngx_uint_t
+ngx_http_sluice_counters_owner_lives(ngx_atomic_uint_t owner)
+{
+    return kill(static_cast<ngx_pid_t>(owner), 0) == 0 || ngx_errno != ESRCH;
+}
+
+
 ngx_http_sluice_counters_t *
 ngx_http_sluice_counters_take(ngx_http_sluice_zone_t *zone)
 {
@@ -24,7 +31,7 @@ ngx_http_sluice_counters_take(ngx_http_sluice_zone_t *zone)
         counters = &zone->counters[i];
         owner = counters->owner;
 
-        if (owner != 0 && (kill(static_cast<ngx_pid_t>(owner), 0) == 0 || ngx_errno != ESRCH)) {
+        if (owner != 0 && ngx_http_sluice_counters_owner_lives(owner)) {
             continue;
         }
 

@@ -63,6 +63,9 @@ extern const uint64_t ngx_http_sluice_time_bounds[NGX_HTTP_SLUICE_TIME_BOUNDS]; 
 ngx_http_sluice_counters_t *ngx_http_sluice_counters_take(ngx_http_sluice_zone_t *zone);
 void ngx_http_sluice_counters_leave(ngx_http_sluice_counters_t *counters);
 
+/* A worker that was killed still stands as the owner of its slot, until another takes it. */
+ngx_uint_t ngx_http_sluice_counters_owner_lives(ngx_atomic_uint_t owner);
+
 ngx_uint_t ngx_http_sluice_bucket(const uint64_t *bounds, ngx_uint_t n, uint64_t value);
 
 #endif

@@ -79,13 +79,22 @@ ngx_http_sluice_metrics_handler(ngx_http_request_t *r)
 static void
 ngx_http_sluice_metrics_sum(const ngx_http_sluice_zone_t *zone, ngx_http_sluice_counters_t *sum)
 {
-    const ngx_atomic_t  *from;
-    ngx_atomic_t        *to = reinterpret_cast<ngx_atomic_t *>(sum);
+    const ngx_atomic_t          *from;
+    ngx_atomic_t                *to = reinterpret_cast<ngx_atomic_t *>(sum);
+    ngx_http_sluice_counters_t   slot;
 
     ngx_memzero(sum, sizeof(ngx_http_sluice_counters_t));
+    from = reinterpret_cast<const ngx_atomic_t *>(&slot);
 
-    for (const ngx_http_sluice_counters_t &slot : zone->counters) {
-        from = reinterpret_cast<const ngx_atomic_t *>(&slot);
+    for (const ngx_http_sluice_counters_t &shared : zone->counters) {
+        slot = shared;
+
+        if (slot.owner != 0 && !ngx_http_sluice_counters_owner_lives(slot.owner)) {
+            /* what it held is gone with it; what it counted is not */
+            slot.inflight_requests = 0;
+            slot.inflight_bytes = 0;
+            slot.inflight_frames = 0;
+        }
 
         for (size_t i = 0; i < sizeof(slot) / sizeof(ngx_atomic_t); i++) {
             to[i] = to[i] + from[i];
@@ -100,6 +109,12 @@ ngx_http_sluice_metrics_requests(sluice::MetricsText &text, const ngx_http_sluic
     text.family("sluice_edge_requests_total", "counter",
                 "POSTs answered, by code: queued, or that of the problem.");
     for (ngx_uint_t code = 0; code < NGX_HTTP_SLUICE_CODES; code++) {
+        if (code == NGX_HTTP_SLUICE_TROUBLES
+                    + static_cast<ngx_uint_t>(sluice::Refusal::kNoMemory))
+        {
+            /* counted as the trouble of that name */
+            continue;
+        }
         text.sample("code", ngx_http_sluice_code_name(code), sum.answers[code]);
     }
 

@@ -2,10 +2,13 @@
 
 import http.client
 import os
+import select
 import signal
 import threading
 
+import pytest
 from harness.api import Api
+from harness.process import open_files, processes_of_group
 from harness.scripted_redis import ScriptedRedis
 from harness.waiting import wait_until
 
@@ -66,6 +69,47 @@ def test_a_killed_worker_takes_only_its_own_requests(stack):
     assert answers.count(200) <= stack.rows() <= len(answers)
     metrics = stack.api().get("/metrics").body.decode()
     assert "sluice_edge_inflight_requests 0" in metrics, "a dead worker holds nothing"
+
+
+def inflight_of(stack):
+    text = stack.api().get("/metrics").body.decode()
+    return int(text.partition("\nsluice_edge_inflight_requests ")[2].split()[0])
+
+
+def is_open(connection):
+    """Nothing has come, not even an end."""
+    return not select.select([connection], [], [], 0)[0]
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+def test_what_a_killed_worker_held_is_not_in_flight(make_stack, leaving):
+    """Nor if no other worker takes its place, because it was to leave."""
+    stack = make_stack()
+    stack.allow(r"worker process \d+ exited on signal 9")
+    scripted = ScriptedRedis(stack.folder).start()
+    stack.nginx.start()
+    wait_until(lambda: stack.api().get("/health/ready").status == 200, 10, "the edge is ready")
+    go = threading.Event()
+    scripted.on_xadd = lambda frame: go.wait(10) and scripted.store(frame)
+    connections = [stack.api().raw(REQUEST) for _ in range(100)]
+    wait_until(lambda: inflight_of(stack) == 100, 10, "all of them wait")
+    killed = max(stack.nginx.worker_pids(), key=open_files)
+    if leaving:
+        stack.nginx.reload()
+        wait_until(lambda: killed in stack.nginx.leaving_worker_pids(), 5)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: killed not in processes_of_group(stack.nginx.group), 5, "it is gone")
+    wait_until(lambda: len(stack.nginx.worker_pids()) == 2, 5, "two workers serve")
+    left = [connection for connection in connections if is_open(connection)]
+    assert len(left) < 100
+    wait_until(lambda: inflight_of(stack) == len(left), 2, f"{len(left)} are in flight")
+    go.set()
+    assert [status_of(connection) for connection in left] == [200] * len(left)
+    wait_until(lambda: inflight_of(stack) == 0, 2, "none is in flight")
+    for connection in connections:
+        connection.close()
+    stack.nginx.stop()
+    scripted.stop()
 
 
 def test_the_watch_over_redis_outlives_its_worker(stack, api):

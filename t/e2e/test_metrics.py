@@ -22,12 +22,15 @@ def test_every_line_is_prometheus_text(stack, api):
     answer = api.get("/metrics")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4"
-    families = set()
+    families, samples = set(), set()
     for line in answer.body.decode().splitlines():
         if line.startswith("# TYPE "):
             families.add(line.split()[2])
         elif not line.startswith("# HELP "):
             assert LINE.match(line), line
+            sample = line.rpartition(" ")[0]
+            assert sample not in samples, f"{sample} twice"
+            samples.add(sample)
             name = re.split(r"[ {]", line)[0]
             assert name in families or re.sub("_(bucket|sum|count)$", "", name) in families, line
 
