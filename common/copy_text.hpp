@@ -8,6 +8,8 @@
 namespace sluice {
 
 inline constexpr std::string_view kCopyNull = "\\N";
+// U+FFFD: what becomes of a NUL, which Postgres cannot store.
+inline constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
 // Writes text as a COPY column value. At most two bytes for each byte; returns the new end.
 char* copy_escape(std::string_view text, char* out) noexcept;

@@ -1,5 +1,6 @@
 #include "common/frame.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 
@@ -35,6 +36,7 @@ bool parse_number(std::string_view text, Number* out) {
     return failed == std::errc() && end == text.data() + text.size();
 }
 
+// No frame of any version has such a field, and other producers may send one named v.
 bool is_plain_entry(const EntryField* fields, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (fields[i].name == "device_id") {
@@ -42,6 +44,37 @@ bool is_plain_entry(const EntryField* fields, size_t count) {
         }
     }
     return false;
+}
+
+FrameError read_fields(const EntryField* fields, size_t count, Frame* out) {
+    if (count == 0 || fields[0].name != kFieldNames[0]) {
+        return FrameError::kDamaged;
+    }
+    if (fields[0].value != kFrameVersion) {
+        return FrameError::kUnknownVersion;
+    }
+    if (count != kFieldCount) {
+        return FrameError::kDamaged;
+    }
+    for (size_t i = 1; i < kFieldCount; i++) {
+        if (fields[i].name != kFieldNames[i]) {
+            return FrameError::kDamaged;
+        }
+    }
+    const std::string_view id = fields[1].value;
+    if (id.size() != out->producer_id.size() ||
+        !parse_number(fields[2].value, &out->receive_time_ms) ||
+        !parse_number(fields[3].value, &out->records)) {
+        return FrameError::kDamaged;
+    }
+    std::memcpy(out->producer_id.data(), id.data(), id.size());
+    out->rows = fields[4].value;
+    if (out->records == 0 || out->records > kFrameRecordsMax || out->rows.empty() ||
+        out->rows.back() != '\n') {
+        return FrameError::kDamaged;
+    }
+    set_receive_time(out->receive_time_ms, out);
+    return FrameError::kNone;
 }
 
 }  // namespace
@@ -76,6 +109,17 @@ ProducerId keyed_producer_id(const uint8_t* hash) noexcept {
     return id;
 }
 
+ProducerId hashed_producer_id(uint64_t ms, const uint8_t* hash) noexcept {
+    ProducerId id;
+    std::memcpy(id.data(), hash, id.size());
+    for (unsigned i = 0; i < 6; i++) {
+        id[i] = static_cast<uint8_t>(ms >> (40 - 8 * i));
+    }
+    id[6] = static_cast<uint8_t>(0x70 | (id[6] & 0x0f));
+    id[8] = static_cast<uint8_t>(0x80 | (id[8] & 0x3f));
+    return id;
+}
+
 char* write_frame_head(const FrameHead& head, char* rows) noexcept {
     char text[kFrameHeadBytesMax];
     char* out = append("*13\r\n$4\r\nXADD\r\n", text);
@@ -100,41 +144,15 @@ char* write_frame_tail(char* rows_end) noexcept {
     return append("\r\n", rows_end);
 }
 
+void set_receive_time(int64_t ms, Frame* frame) noexcept {
+    frame->receive_time_ms = std::clamp(ms, kReceiveTimeMinMs, kReceiveTimeMaxMs);
+    frame->time_clamped = frame->receive_time_ms != ms;
+}
+
 FrameError read_frame(const EntryField* fields, size_t count, Frame* out) noexcept {
-    if (count == 0 || fields[0].name != kFieldNames[0]) {
-        return is_plain_entry(fields, count) ? FrameError::kPlainEntry : FrameError::kDamaged;
-    }
-    if (fields[0].value != kFrameVersion) {
-        return FrameError::kUnknownVersion;
-    }
-    if (count != kFieldCount) {
-        return FrameError::kDamaged;
-    }
-    for (size_t i = 1; i < kFieldCount; i++) {
-        if (fields[i].name != kFieldNames[i]) {
-            return FrameError::kDamaged;
-        }
-    }
-    const std::string_view id = fields[1].value;
-    if (id.size() != out->producer_id.size() ||
-        !parse_number(fields[2].value, &out->receive_time_ms) ||
-        !parse_number(fields[3].value, &out->records)) {
-        return FrameError::kDamaged;
-    }
-    std::memcpy(out->producer_id.data(), id.data(), id.size());
-    out->rows = fields[4].value;
-    if (out->records == 0 || out->records > kFrameRecordsMax || out->rows.empty() ||
-        out->rows.back() != '\n') {
-        return FrameError::kDamaged;
-    }
-    const int64_t given = out->receive_time_ms;
-    if (given < kReceiveTimeMinMs) {
-        out->receive_time_ms = kReceiveTimeMinMs;
-    } else if (given > kReceiveTimeMaxMs) {
-        out->receive_time_ms = kReceiveTimeMaxMs;
-    }
-    out->time_clamped = out->receive_time_ms != given;
-    return FrameError::kNone;
+    const FrameError error = read_fields(fields, count, out);
+    return error != FrameError::kNone && is_plain_entry(fields, count) ? FrameError::kPlainEntry
+                                                                       : error;
 }
 
 }  // namespace sluice

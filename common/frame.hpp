@@ -54,6 +54,10 @@ class ProducerIds {
     return id[6] >> 4 == 8;
 }
 
+// What has no id of its own gets one of its time and a hash of at least 16 bytes: a UUID version 7
+// whose random bits are the hash's.
+[[nodiscard]] ProducerId hashed_producer_id(uint64_t ms, const uint8_t* hash) noexcept;
+
 // The XADD of a frame around rows that are already in place, so that payload is never moved: the
 // head is written right-aligned in front of the rows, the tail behind them.
 inline constexpr size_t kFrameHeadBytesMax = 512;
@@ -82,9 +86,12 @@ struct Frame {
     std::string_view rows;
 };
 
+// Clamped to the bounds above.
+void set_receive_time(int64_t ms, Frame* frame) noexcept;
+
 enum class FrameError : uint8_t {
     kNone,
-    kPlainEntry,      // the layout of other producers: fields device_id, log_level, ...
+    kPlainEntry,      // the layout of other producers (plain_entry.hpp)
     kUnknownVersion,  // a newer edge wrote it: leave it in the stream
     kDamaged,         // none of these, or fields that contradict each other
 };

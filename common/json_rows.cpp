@@ -34,20 +34,6 @@ std::string_view inside_quotes(std::string_view value) {
     return value.substr(1, value.size() - 2);
 }
 
-// DEL and C1 stand in strings unescaped; C0 cannot.
-bool has_raw_control(std::string_view text) {
-    for (size_t i = 0; i < text.size(); i++) {
-        const auto c = static_cast<unsigned char>(text[i]);
-        if (c == 0x7f) {
-            return true;
-        }
-        if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 RecordField known_field(std::string_view key) {
     switch (key.size()) {
         case 7:
@@ -389,7 +375,7 @@ char* BodyParse::write_device_id(std::string_view value, char* out) noexcept {
     }
     if (text.bytes > kDeviceIdBytesMax) {
         record_error(field, Refusal::kTooLong, value.data());
-    } else if (text.control || has_raw_control(inside_quotes(value))) {
+    } else if (text.control || has_control_character(inside_quotes(value))) {
         record_error(field, Refusal::kControlCharacter, value.data());
     }
     return text.end;

@@ -7,8 +7,6 @@
 namespace sluice {
 namespace {
 
-constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
-
 bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }

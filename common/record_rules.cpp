@@ -58,6 +58,19 @@ bool parse_level(std::string_view text, Level* out) noexcept {
     return kLevelSlots.word[slot] == word && kLevelSlots.bytes[slot] == text.size();
 }
 
+bool has_control_character(std::string_view text) noexcept {
+    for (size_t i = 0; i < text.size(); i++) {
+        const auto c = static_cast<unsigned char>(text[i]);
+        if (c < 0x20 || c == 0x7f) {
+            return true;
+        }
+        if (c == 0xc2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xa0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const RefusalText& refusal_text(Refusal refusal) noexcept {
     static constexpr RefusalText texts[] = {
         {"ok", 200, ""},

@@ -25,6 +25,9 @@ inline constexpr std::string_view kLevelNames[kLevelCount] = {"DEBUG", "INFO", "
 // In any case of letters; false if it is none of the five.
 [[nodiscard]] bool parse_level(std::string_view text, Level* out) noexcept;
 
+// C0, DEL or C1, in UTF-8.
+[[nodiscard]] bool has_control_character(std::string_view text) noexcept;
+
 enum class RecordField : uint8_t { kNone, kDeviceId, kLogLevel, kMessage, kLogData, kTimestamp };
 
 // Why a body or a record is refused.
