@@ -18,10 +18,6 @@ constexpr int64_t kConnectTimeoutMs = 5000;
 // The server gives up first, so that its answer says why; this is for a server that hangs.
 constexpr int64_t kGraceMs = 5000;
 
-bool begins_with(std::string_view text, std::string_view prefix) noexcept {
-    return text.substr(0, prefix.size()) == prefix;
-}
-
 std::string_view trimmed(std::string_view text) noexcept {
     while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) {
         text.remove_suffix(1);
@@ -30,20 +26,6 @@ std::string_view trimmed(std::string_view text) noexcept {
 }
 
 }  // namespace
-
-PgFailure classify_sqlstate(std::string_view sqlstate) noexcept {
-    if (sqlstate == "23514" || sqlstate == "42P01") {
-        return PgFailure::kNoPartition;
-    }
-    // Connection, transaction state, serialization and deadlock, resources, locks, cancelled or
-    // shutting down, the system under Postgres.
-    for (const std::string_view transient : {"08", "25", "40", "53", "55", "57", "58"}) {
-        if (begins_with(sqlstate, transient)) {
-            return PgFailure::kTransient;
-        }
-    }
-    return PgFailure::kRefused;
-}
 
 void PgRows::Clear::operator()(pg_result* result) const noexcept {
     PQclear(result);
@@ -234,7 +216,9 @@ void PgConnection::keep_failure(const pg_result* result) {
     };
     error_.sqlstate = field(PG_DIAG_SQLSTATE);
     error_.message = field(PG_DIAG_MESSAGE_PRIMARY);
-    error_.failure = classify_sqlstate(error_.sqlstate);
+    error_.copy_line = copy_line(field(PG_DIAG_CONTEXT));
+    const bool has_constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME) != nullptr;
+    error_.failure = classify_sqlstate(error_.sqlstate, has_constraint);
 }
 
 Transaction::~Transaction() {
@@ -263,7 +247,7 @@ bool Transaction::commit() {
     }
     // A transaction that had failed before answers COMMIT with ROLLBACK, which is no error.
     if (std::string_view(PQcmdStatus(done.result_.get())) != "COMMIT") {
-        connection_->error_ = {PgFailure::kTransient, "", "COMMIT was answered with ROLLBACK"};
+        connection_->error_ = {PgFailure::kTransient, "", "COMMIT was answered with ROLLBACK", 0};
         return false;
     }
     return true;

@@ -10,25 +10,19 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/pg_failure.hpp"
+
 struct pg_conn;
 struct pg_result;
 
 namespace sluice {
 
-enum class PgFailure : uint8_t {
-    kNone,
-    kLost,         // the connection is closed; what was under way may or may not have happened
-    kTransient,    // would go through another time
-    kNoPartition,  // 23514 or 42P01
-    kRefused,      // would be refused again
-};
-
-[[nodiscard]] PgFailure classify_sqlstate(std::string_view sqlstate) noexcept;
-
 struct PgError {
     PgFailure failure = PgFailure::kNone;
     std::string sqlstate;  // empty when Postgres did not answer
-    std::string message;   // Postgres' primary message: no detail, as details hold data
+    // Postgres' primary message: no detail, as details hold data; those of kBadData hold some too.
+    std::string message;
+    uint64_t copy_line = 0;  // that COPY was at, from 1; 0 if not known, and only a hint
 };
 
 class PgRows {
@@ -76,6 +70,8 @@ class PgConnection {
     [[nodiscard]] PgRows query(const char* sql, const std::vector<const char*>& values = {});
 
     [[nodiscard]] const PgError& error() const noexcept { return error_; }
+    // For what the server would have taken and the caller does not.
+    void set_error(PgError error) noexcept { error_ = std::move(error); }
 
   private:
     friend class CopyWriter;

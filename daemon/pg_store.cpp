@@ -1,5 +1,6 @@
 #include "daemon/pg_store.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 #include "common/timestamp.hpp"
@@ -13,20 +14,45 @@ namespace {
 
 constexpr size_t kChunkBytes = 256 * 1024;
 constexpr int64_t kCheckTimeoutMs = 2000;
+// Postgres' reasons quote values of any length.
+constexpr size_t kReasonBytesMax = 500;
+// Records are far smaller, and what is larger than the protocol's messages could never be kept.
+constexpr size_t kDeadLetterBytesMax = 64 * 1024 * 1024;
+
+constexpr const char* kCopyLogs =
+    "COPY logs (id, created_at, device_id, log_level, message, log_data, event_time) FROM STDIN";
+constexpr const char* kSavepoint = "SAVEPOINT rows";
+constexpr const char* kUndo = "ROLLBACK TO SAVEPOINT rows; ";
+constexpr const char* kRelease = "RELEASE SAVEPOINT rows";
 
 void append_time(int64_t epoch_us, std::string* out) {
     char text[kTimestampBytes + 1];
     out->append(text, static_cast<size_t>(format_timestamp(epoch_us, text) - text));
 }
 
-std::string uuid_text(const ProducerId& id) {
+std::string hex_text(std::string_view bytes) {
     static constexpr char kHex[] = "0123456789abcdef";
     std::string text;
-    for (const uint8_t byte : id) {
+    text.reserve(2 * bytes.size());
+    for (const char c : bytes) {
+        const auto byte = static_cast<uint8_t>(c);
         text.push_back(kHex[byte >> 4]);
         text.push_back(kHex[byte & 15]);
     }
     return text;
+}
+
+std::string uuid_text(const ProducerId& id) {
+    return hex_text({reinterpret_cast<const char*>(id.data()), id.size()});
+}
+
+// At most so many bytes of UTF-8, and no part of a character.
+std::string cut(const std::string& text, size_t bytes_max) {
+    size_t end = std::min(text.size(), bytes_max);
+    while (end > 0 && end < text.size() && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) {
+        --end;
+    }
+    return text.substr(0, end);
 }
 
 // Array literals of the kind {a,b,c}; none of the values needs quotes.
@@ -187,26 +213,88 @@ bool PgStore::insert_ledger(const Batch& batch, PgReply* reply) {
     return true;
 }
 
-bool PgStore::copy(const Batch& batch, PgReply* reply) {
-    CopyRows rows(batch);
-    {
-        CopyWriter writer(&connection_);
-        bool written = writer.begin(
-            "COPY logs (id, created_at, device_id, log_level, message, log_data, event_time)"
-            " FROM STDIN");
-        for (chunk_.clear(); written && rows.next_chunk(kChunkBytes, &chunk_); chunk_.clear()) {
-            written = writer.write(chunk_);
-        }
-        if (!written || !writer.finish(&reply->copied)) {
-            return failed();
-        }
+bool PgStore::copy(const PgAction& action, PgReply* reply) {
+    if (!action.careful) {
+        return copy_rows(action, reply) ? true : failed();
     }
-    if (reply->copied != batch.fresh_rows()) {
-        error_ = {PgFailure::kRefused, "", "COPY counted other rows than the frames hold"};
-        transaction_.reset();
+    if (!connection_.execute(kSavepoint)) {
+        return failed();
+    }
+    if (copy_rows(action, reply)) {
+        return connection_.execute(kRelease) ? true : failed();
+    }
+    if (connection_.error().failure != PgFailure::kBadData) {
+        return failed();
+    }
+    error_ = connection_.error();
+    return undo_rows() ? false : failed();
+}
+
+// False with the connection's error() set, the transaction being as the failure left it.
+bool PgStore::copy_rows(const PgAction& action, PgReply* reply) {
+    CopyRows rows(*action.batch, action.rows);
+    chunk_.clear();
+    bool more = rows.next_chunk(kChunkBytes, &chunk_);
+    // A carriage return that ends the first line would become the end of every line.
+    const std::string_view first = std::string_view(chunk_).substr(0, chunk_.find('\n'));
+    if (first.find('\r') != std::string_view::npos) {
+        connection_.set_error({PgFailure::kBadData, "22P04", "carriage return in a row", 1});
+        return false;
+    }
+    CopyWriter writer(&connection_);
+    bool written = writer.begin(kCopyLogs);
+    while (written && more) {
+        written = writer.write(chunk_);
+        chunk_.clear();
+        more = rows.next_chunk(kChunkBytes, &chunk_);
+    }
+    uint64_t copied = 0;
+    if (!written || !writer.finish(&copied)) {
+        return false;
+    }
+    // "\\." ends COPY's data, and a backslash hides the end of a line.
+    if (copied != action.rows.count) {
+        connection_.set_error(
+            {PgFailure::kBadData, "22P04", "COPY counted other rows than the frames hold", 0});
         return false;
     }
     reply->counts = rows.counts();
+    return true;
+}
+
+bool PgStore::undo_rows() {
+    return connection_.execute(std::string(kUndo) + kRelease);
+}
+
+bool PgStore::copy_good_rows(const DeadLetter& in_place_of) {
+    CopyWriter writer(&connection_);
+    uint64_t copied = 0;
+    return connection_.execute(kSavepoint) && writer.begin(kCopyLogs) &&
+                   writer.write(good_rows(in_place_of.receive_time_ms)) && writer.finish(&copied) &&
+                   undo_rows()
+               ? true
+               : failed();
+}
+
+bool PgStore::insert_dead_letter(const DeadLetter& letter, PgReply* reply) {
+    std::string time;
+    append_time(letter.receive_time_ms * 1000, &time);
+    const std::string producer = uuid_text(letter.producer_id);
+    const std::string position = std::to_string(letter.position);
+    const std::string id = to_string(letter.id);
+    const std::string_view bytes = letter.bytes.substr(0, kDeadLetterBytesMax);
+    const std::string reason = cut(letter.reason, kReasonBytesMax) +
+                               (bytes.size() < letter.bytes.size() ? " (bytes are cut)" : "");
+    const std::string bytea = "\\x" + hex_text(bytes);
+    const PgRows done = connection_.query(
+        "INSERT INTO dead_letters (t, u, position, stream_id, sqlstate, reason, row_bytes)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        {time.c_str(), producer.c_str(), position.c_str(), id.c_str(), letter.sqlstate.c_str(),
+         reason.c_str(), bytea.c_str()});
+    if (!done) {
+        return failed();
+    }
+    reply->inserted = done.affected() != 0;
     return true;
 }
 

@@ -1,5 +1,6 @@
-// The loader's SQL: partitions, row ids, ledger, COPY, counters. Each function is one of the core's
-// Postgres steps; after a failure no transaction is open.
+// The loader's SQL: partitions, row ids, ledger, COPY, dead letters, counters. Each function is one
+// of the core's Postgres steps; after a failure no transaction is open, but for what
+// PgStatus::kBadData says.
 #pragma once
 
 #include <memory>
@@ -22,7 +23,9 @@ class PgStore {
     [[nodiscard]] bool make_partitions(const PgAction& action);
     [[nodiscard]] bool reserve_ids(PgReply* reply);
     [[nodiscard]] bool insert_ledger(const Batch& batch, PgReply* reply);
-    [[nodiscard]] bool copy(const Batch& batch, PgReply* reply);
+    [[nodiscard]] bool copy(const PgAction& action, PgReply* reply);
+    [[nodiscard]] bool copy_good_rows(const DeadLetter& in_place_of);
+    [[nodiscard]] bool insert_dead_letter(const DeadLetter& letter, PgReply* reply);
     [[nodiscard]] bool count(const std::vector<MinuteCount>& counts);
     [[nodiscard]] bool commit();
     [[nodiscard]] bool prune_ledger(int64_t before_hour, PgReply* reply);
@@ -31,6 +34,8 @@ class PgStore {
 
   private:
     bool failed();
+    bool copy_rows(const PgAction& action, PgReply* reply);
+    bool undo_rows();
     bool insert_keys(const Batch& batch, std::set<std::string>* new_keys);
     void warn_of_settings();
 

@@ -20,7 +20,6 @@ namespace {
 constexpr const char* kTrimEntriesMax = "10000";
 // The edge takes a state that is older than this for unknown.
 constexpr const char* kStateLifeMs = "5000";
-constexpr size_t kFieldsMax = 64;
 constexpr size_t kReceiveBytes = 256 * 1024;
 // What hiredis keeps of its buffer between replies; it would give back all above 16 KB each time.
 constexpr size_t kReaderBytesKept = 16 * 1024 * 1024;
@@ -40,51 +39,12 @@ bool begins_with(std::string_view text, std::string_view prefix) noexcept {
     return text.substr(0, prefix.size()) == prefix;
 }
 
-// [id, [name, value, ...]]; the fields are nil when the entry is pending but gone.
-bool read_stream_entry(const redisReply* reply, Entry* out) {
-    StreamId id;
-    if (!is_array(reply, 2) || !parse_stream_id(text_of(reply->element[0]), &id)) {
-        return false;
-    }
-    const redisReply* body = reply->element[1];
-    if (body->type != REDIS_REPLY_ARRAY) {
-        out->id = id;
-        out->gone = true;
-        return true;
-    }
-    EntryField fields[kFieldsMax];
-    size_t count = 0;
-    for (size_t i = 0; i + 1 < body->elements && count < kFieldsMax; i += 2) {
-        fields[count++] = {text_of(body->element[i]), text_of(body->element[i + 1])};
-    }
-    *out = read_entry(id, fields, count);
-    return true;
-}
-
-bool read_entries(const redisReply* reply, std::vector<Entry>* out) {
-    if (reply->type != REDIS_REPLY_ARRAY) {
-        return false;
-    }
-    out->reserve(reply->elements);
-    for (size_t i = 0; i < reply->elements; ++i) {
-        if (reply->element[i]->type == REDIS_REPLY_NIL) {
-            continue;  // how XAUTOCLAIM before Redis 7 says that an entry is gone
-        }
-        Entry entry;
-        if (!read_stream_entry(reply->element[i], &entry)) {
-            return false;
-        }
-        out->push_back(entry);
-    }
-    return true;
-}
-
 }  // namespace
 
 // Keeps a reply alive for as long as a batch needs the rows in it.
 class RedisStream::ReplyBytes : public EntryBytes {
   public:
-    explicit ReplyBytes(ReplyPtr reply) : reply_(std::move(reply)) {}
+    void keep_reply(ReplyPtr reply) { reply_ = std::move(reply); }
 
   private:
     ReplyPtr reply_;
@@ -247,12 +207,14 @@ RedisResult RedisStream::read(const RedisAction& action) {
     if (reply->type == REDIS_REPLY_NIL) {
         return result;
     }
+    auto bytes = std::make_unique<ReplyBytes>();
     // [[stream, entries]]
     if (!is_array(reply.get(), 1) || !is_array(reply->element[0], 2) ||
-        !read_entries(reply->element[0]->element[1], &result.entries)) {
+        !read_entries(reply->element[0]->element[1], bytes.get(), &result.entries)) {
         return unexpected("XREADGROUP");
     }
-    result.bytes = std::make_unique<ReplyBytes>(std::move(reply));
+    bytes->keep_reply(std::move(reply));
+    result.bytes = std::move(bytes);
     return result;
 }
 
@@ -265,14 +227,16 @@ RedisResult RedisStream::claim(const RedisAction& action) {
     }
     // [cursor, entries, deleted ids]
     RedisResult result;
+    auto bytes = std::make_unique<ReplyBytes>();
     if (!is_array(reply.get(), 2) || !parse_stream_id(text_of(reply->element[0]), &result.cursor) ||
-        !read_entries(reply->element[1], &result.entries)) {
+        !read_entries(reply->element[1], bytes.get(), &result.entries)) {
         return unexpected("XAUTOCLAIM");
     }
     if (reply->elements > 2 && reply->element[2]->type == REDIS_REPLY_ARRAY) {
         result.gone = reply->element[2]->elements;
     }
-    result.bytes = std::make_unique<ReplyBytes>(std::move(reply));
+    bytes->keep_reply(std::move(reply));
+    result.bytes = std::move(bytes);
     return result;
 }
 
@@ -347,11 +311,52 @@ RedisResult RedisStream::inspect_oldest() {
         return failure(reply.get());
     }
     RedisResult result;
-    if (!read_entries(reply.get(), &result.entries)) {
+    auto bytes = std::make_unique<ReplyBytes>();
+    if (!read_entries(reply.get(), bytes.get(), &result.entries)) {
         return unexpected("XRANGE");
     }
-    result.bytes = std::make_unique<ReplyBytes>(std::move(reply));
+    bytes->keep_reply(std::move(reply));
+    result.bytes = std::move(bytes);
     return result;
+}
+
+bool RedisStream::read_entries(const redisReply* reply, EntryBytes* bytes,
+                               std::vector<Entry>* out) {
+    if (reply->type != REDIS_REPLY_ARRAY) {
+        return false;
+    }
+    out->reserve(reply->elements);
+    for (size_t i = 0; i < reply->elements; ++i) {
+        if (reply->element[i]->type == REDIS_REPLY_NIL) {
+            continue;  // how XAUTOCLAIM before Redis 7 says that an entry is gone
+        }
+        Entry entry;
+        if (!read_stream_entry(reply->element[i], bytes, &entry)) {
+            return false;
+        }
+        out->push_back(entry);
+    }
+    return true;
+}
+
+// [id, [name, value, ...]]; the fields are nil when the entry is pending but gone.
+bool RedisStream::read_stream_entry(const redisReply* reply, EntryBytes* bytes, Entry* out) {
+    StreamId id;
+    if (!is_array(reply, 2) || !parse_stream_id(text_of(reply->element[0]), &id)) {
+        return false;
+    }
+    const redisReply* body = reply->element[1];
+    if (body->type != REDIS_REPLY_ARRAY) {
+        out->id = id;
+        out->gone = true;
+        return true;
+    }
+    fields_.clear();
+    for (size_t i = 0; i + 1 < body->elements; i += 2) {
+        fields_.push_back({text_of(body->element[i]), text_of(body->element[i + 1])});
+    }
+    *out = reader_.read(id, fields_.data(), fields_.size(), bytes);
+    return true;
 }
 
 RedisResult RedisStream::publish(const RedisAction& action) {

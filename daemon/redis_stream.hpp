@@ -56,6 +56,9 @@ class RedisStream {
     RedisResult inspect_pending(const RedisAction& action);
     RedisResult trim(const RedisAction& action);
     RedisResult inspect_oldest();
+    [[nodiscard]] bool read_entries(const redisReply* reply, EntryBytes* bytes,
+                                    std::vector<Entry>* out);
+    [[nodiscard]] bool read_stream_entry(const redisReply* reply, EntryBytes* bytes, Entry* out);
     RedisResult publish(const RedisAction& action);
 
     // Null when the connection was lost; an error reply is returned as it is. The whole reply has
@@ -71,7 +74,9 @@ class RedisStream {
 
     RedisOptions options_;
     std::unique_ptr<redisContext, FreeContext> context_;
-    std::string received_;  // from the socket, on the way to hiredis' reader
+    EntryReader reader_;
+    std::vector<EntryField> fields_;  // of the entry that is being read
+    std::string received_;            // from the socket, on the way to hiredis' reader
     std::string error_;
 };
 

@@ -78,7 +78,9 @@ enum class PgStep : uint8_t {
     kMakePartitions,
     kReserveIds,
     kInsertLedger,  // begins the transaction
-    kCopy,
+    kCopy,          // rows of the batch's fresh frames; kOk: Postgres counted as many
+    kCopyGoodRows,  // rows that nothing is wrong with, and undoes it
+    kDeadLetter,    // not if the same one was inserted before
     kCount,
     kCommit,
     kPruneLedger,  // a piece of what is older than the hour in ledger_hours
@@ -97,25 +99,33 @@ struct PgAction {
     std::vector<int64_t> log_days;      // since 1970
     std::vector<int64_t> ledger_hours;  // since 1970
     const Batch* batch = nullptr;       // stands still until the action is answered
+    RowRange rows;                      // kCopy: of all rows of fresh frames
+    bool careful = false;               // kCopy: when rows are refused, only this COPY is undone
+    DeadLetter letter;                  // kDeadLetter; kCopyGoodRows: in whose place
     std::vector<MinuteCount> counts;
 };
 
-// After anything but kOk no transaction is open: the shell has rolled back.
+// After anything but kOk no transaction is open, as the shell has rolled back; but a careful COPY
+// that was answered with kBadData leaves it as it was before the COPY.
 enum class PgStatus : uint8_t {
     kOk,
     kRetry,        // would go through another time
     kLost,         // the connection is closed; a commit may or may not have happened
-    kNoPartition,  // no partition for a row
-    kRefused,      // would be refused again: bad data, a missing table or right
+    kNoPartition,  // a partition is missing, or the whole table
+    kBadData,      // some of the values would be refused again
+    kRefused,      // would be refused again whatever the values: a missing table or right
 };
 
 struct PgReply {
     PgStatus status = PgStatus::kOk;
     int64_t first_id = 0;  // kReserveIds: the block is [first_id, first_id + kRowIdBlock)
     std::vector<int64_t> fresh_ids;
-    uint64_t copied = 0;
-    std::vector<MinuteCount> counts;
-    bool more = false;  // kPruneLedger: pieces are left
+    std::vector<MinuteCount> counts;  // kCopy: of its rows
+    bool inserted = false;            // kDeadLetter: false if it was there before
+    uint64_t named_line = 0;          // kBadData: the line that Postgres named, from 1; a hint
+    std::string sqlstate;             // kBadData
+    std::string reason;               // kBadData
+    bool more = false;                // kPruneLedger: pieces are left
 };
 
 inline constexpr int64_t kRowIdBlock = 1000000;

@@ -17,25 +17,21 @@ int compare_keys(const Frame& a, const Frame& b) noexcept {
 
 }  // namespace
 
-Entry read_entry(const StreamId& id, const EntryField* fields, size_t count) noexcept {
-    Entry entry;
-    entry.id = id;
-    entry.error = read_frame(fields, count, &entry.frame);
-    if (entry.error == FrameError::kNone) {
-        const std::string_view rows = entry.frame.rows;
-        const auto newlines = std::count(rows.begin(), rows.end(), '\n');
-        if (newlines != static_cast<ptrdiff_t>(entry.frame.records)) {
-            entry.error = FrameError::kDamaged;
-        }
-    }
-    return entry;
-}
-
 void Batch::add(const Entry& entry) {
-    BatchFrame frame;
-    frame.id = entry.id;
-    frame.frame = entry.frame;
-    frames_.push_back(frame);
+    if (entry.error == FrameError::kNone) {
+        BatchFrame frame;
+        frame.id = entry.id;
+        frame.frame = entry.frame;
+        frames_.push_back(frame);
+    } else {
+        DeadLetter letter;
+        letter.id = entry.id;
+        letter.receive_time_ms = entry.frame.receive_time_ms;
+        letter.producer_id = entry.frame.producer_id;
+        letter.reason = entry.reason;
+        letter.bytes = entry.frame.rows;
+        dead_entries_.push_back(std::move(letter));
+    }
     ids_.push_back(entry.id);
     rows_ += entry.frame.records;
     bytes_ += entry.frame.rows.size();
@@ -83,6 +79,33 @@ void Batch::mark_fresh(std::vector<int64_t> fresh_ids) {
         fresh_rows_ += frame.fresh ? frame.frame.records : 0;
         fresh_ += frame.fresh ? 1 : 0;
     }
+}
+
+RowPlace Batch::place_of(uint64_t row) const noexcept {
+    assert(row < fresh_rows_);
+    size_t index = 0;
+    for (; !frames_[index].fresh || row >= frames_[index].frame.records; ++index) {
+        row -= frames_[index].fresh ? frames_[index].frame.records : 0;
+    }
+    RowPlace place = {index, row, frames_[index].frame.rows};
+    for (uint64_t before = 0; before < row; ++before) {
+        place.rest.remove_prefix(place.rest.find('\n') + 1);
+    }
+    return place;
+}
+
+DeadLetter Batch::dead_letter(uint64_t row, std::string sqlstate, std::string reason) const {
+    const RowPlace place = place_of(row);
+    const BatchFrame& frame = frames_[place.frame];
+    DeadLetter letter;
+    letter.id = frame.id;
+    letter.receive_time_ms = frame.frame.receive_time_ms;
+    letter.producer_id = frame.frame.producer_id;
+    letter.position = static_cast<int32_t>(place.position);
+    letter.sqlstate = std::move(sqlstate);
+    letter.reason = std::move(reason);
+    letter.bytes = place.rest.substr(0, place.rest.find('\n'));
+    return letter;
 }
 
 }  // namespace sluice

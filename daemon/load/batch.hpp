@@ -1,34 +1,19 @@
-// A batch: the frames that one Postgres transaction stores. It owns the replies that the frames'
-// bytes lie in, so rows are never copied between Redis' reply and the COPY.
+// A batch: the frames that one Postgres transaction stores, and the entries that it keeps as dead
+// letters. It owns the replies that their bytes lie in, so rows are never copied between Redis'
+// reply and the COPY.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "common/frame.hpp"
+#include "daemon/load/entry.hpp"
+#include "daemon/load/row_pieces.hpp"
 #include "daemon/stream_id.hpp"
 
 namespace sluice {
-
-// What the bytes of entries lie in; the Redis shell hands it over with the entries.
-class EntryBytes {
-  public:
-    EntryBytes() = default;
-    EntryBytes(const EntryBytes&) = delete;
-    EntryBytes& operator=(const EntryBytes&) = delete;
-    virtual ~EntryBytes() = default;
-};
-
-struct Entry {
-    StreamId id;
-    FrameError error = FrameError::kNone;
-    bool gone = false;  // pending, but no longer in the stream: its records are lost
-    Frame frame = {};
-};
-
-// The entry with these fields, judged: a frame whose rows are not as many as it says is damaged.
-[[nodiscard]] Entry read_entry(const StreamId& id, const EntryField* fields, size_t count) noexcept;
 
 struct BatchFrame {
     StreamId id;
@@ -37,11 +22,32 @@ struct BatchFrame {
     bool fresh = false;  // not in the ledger before this transaction
 };
 
+// What Postgres refused, or what cannot even be tried; kept with the reason.
+struct DeadLetter {
+    static constexpr int32_t kWholeEntry = -1;
+
+    StreamId id;  // of the entry
+    int64_t receive_time_ms = 0;
+    ProducerId producer_id = {};
+    int32_t position = kWholeEntry;  // of the record in its frame
+    std::string sqlstate;            // empty if Postgres was not asked
+    std::string reason;
+    // The row as it stands in the frame, without the newline; of an entry, its fields_text.
+    std::string_view bytes;
+};
+
+struct RowPlace {
+    size_t frame;
+    uint64_t position;      // in the frame
+    std::string_view rest;  // the frame's rows from this one on
+};
+
 class Batch {
   public:
     Batch(int64_t now_us, uint64_t redis_epoch) noexcept
         : opened_at_us_(now_us), redis_epoch_(redis_epoch) {}
 
+    // Not for entries that stay in the stream or are gone from it.
     void add(const Entry& entry);
     void keep(std::unique_ptr<EntryBytes> bytes);
 
@@ -56,18 +62,30 @@ class Batch {
     // fresh_ids: the first row ids of the frames that the ledger took.
     void mark_fresh(std::vector<int64_t> fresh_ids);
 
-    [[nodiscard]] bool empty() const noexcept { return frames_.empty(); }
+    // The fresh frame that a row lies in; rows are counted through all of them.
+    [[nodiscard]] RowPlace place_of(uint64_t row) const noexcept;
+    [[nodiscard]] DeadLetter dead_letter(uint64_t row, std::string sqlstate,
+                                         std::string reason) const;
+
     [[nodiscard]] const std::vector<BatchFrame>& frames() const noexcept { return frames_; }
+    // Of entries that are refused as a whole.
+    [[nodiscard]] const std::vector<DeadLetter>& dead_entries() const noexcept {
+        return dead_entries_;
+    }
+    // Of frames and dead entries.
     [[nodiscard]] const std::vector<StreamId>& ids() const noexcept { return ids_; }
     [[nodiscard]] uint64_t rows() const noexcept { return rows_; }
     [[nodiscard]] uint64_t bytes() const noexcept { return bytes_; }
     [[nodiscard]] uint64_t fresh_rows() const noexcept { return fresh_rows_; }
-    [[nodiscard]] uint64_t duplicate_frames() const noexcept { return ids_.size() - fresh_; }
+    [[nodiscard]] uint64_t duplicate_frames() const noexcept {
+        return ids_.size() - dead_entries_.size() - fresh_;
+    }
     [[nodiscard]] int64_t opened_at_us() const noexcept { return opened_at_us_; }
     [[nodiscard]] uint64_t redis_epoch() const noexcept { return redis_epoch_; }
 
   private:
     std::vector<BatchFrame> frames_;
+    std::vector<DeadLetter> dead_entries_;
     std::vector<StreamId> ids_;
     std::vector<std::unique_ptr<EntryBytes>> kept_;
     uint64_t rows_ = 0;

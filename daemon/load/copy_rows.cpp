@@ -26,16 +26,24 @@ Level level_of(std::string_view row) noexcept {
 
 }  // namespace
 
+CopyRows::CopyRows(const Batch& batch, const RowRange& rows)
+    : batch_(batch), rows_left_(rows.count) {
+    if (rows_left_ > 0) {
+        const RowPlace place = batch.place_of(rows.first);
+        frame_ = place.frame;
+        begin_frame(batch.frames()[frame_]);
+        rest_ = place.rest;
+        row_id_ += place.position;
+    }
+}
+
 bool CopyRows::next_chunk(size_t bytes, std::string* chunk) {
     bool appended = false;
     const std::vector<BatchFrame>& frames = batch_.frames();
-    while (chunk->size() < bytes) {
+    while (rows_left_ > 0 && chunk->size() < bytes) {
         if (rest_.empty()) {
-            while (frame_ < frames.size() && !frames[frame_].fresh) {
+            while (!frames[frame_].fresh) {
                 ++frame_;
-            }
-            if (frame_ == frames.size()) {
-                break;
             }
             begin_frame(frames[frame_]);
         }
@@ -43,7 +51,8 @@ bool CopyRows::next_chunk(size_t bytes, std::string* chunk) {
         append_row(rest_.substr(0, row_bytes), chunk);
         appended = true;
         rest_.remove_prefix(row_bytes);
-        if (rest_.empty()) {
+        --rows_left_;
+        if (rest_.empty() || rows_left_ == 0) {
             end_frame(frames[frame_].frame.receive_time_ms);
             ++frame_;
         }
@@ -91,6 +100,20 @@ void CopyRows::end_frame(int64_t receive_time_ms) {
         }
         frame_counts_[level] = 0;
     }
+}
+
+std::string good_rows(int64_t created_at_ms) {
+    char time[kTimestampBytes];
+    const std::string created_at(time, format_timestamp(created_at_ms * 1000, time));
+    std::string rows;
+    for (unsigned level = 0; level < kLevelCount; ++level) {
+        rows.append(std::to_string(level + 1)).append("\t").append(created_at).append("\t");
+        rows.append(kDeviceIdBytesMax, 'd').append("\t").append(kLevelNames[level]).append("\t");
+        rows.append("a message \\t \xc3\xa4 of usual length, with an umlaut and an escape\t");
+        rows.append("{\"text\": \"a\\\\nb\", \"number\": -1.5e3, \"list\": [true, null, {}]}\t");
+        rows.append(created_at).append("\n");
+    }
+    return rows;
 }
 
 }  // namespace sluice

@@ -1,5 +1,5 @@
-// Turns the fresh frames of a batch into COPY's bytes: each row gets its id and created_at in
-// front and is otherwise passed on as it is. Counts the rows by minute and level on the way.
+// Turns rows of the fresh frames of a batch into COPY's bytes: each row gets its id and created_at
+// in front and is otherwise passed on as it is. Counts the rows by minute and level on the way.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace sluice {
 
 class CopyRows {
   public:
-    explicit CopyRows(const Batch& batch) : batch_(batch) {}
+    CopyRows(const Batch& batch, const RowRange& rows);
 
     // Appends rows to chunk until it holds at least bytes or all are written; false when there was
     // nothing left to append.
@@ -28,11 +28,15 @@ class CopyRows {
     const Batch& batch_;
     size_t frame_ = 0;  // of the batch, the next or the one that rest_ belongs to
     std::string_view rest_;
+    uint64_t rows_left_;
     int64_t row_id_ = 0;
     char created_at_[32];  // with a tab on each side
     size_t created_at_bytes_ = 0;
     uint64_t frame_counts_[kLevelCount] = {};
     std::vector<MinuteCount> counts_;
 };
+
+// COPY's bytes for a few rows that meet every rule, one of each level, with this created_at.
+[[nodiscard]] std::string good_rows(int64_t created_at_ms);
 
 }  // namespace sluice

@@ -8,6 +8,12 @@
 //   Redis lane:     read -> filling batch ..................... ack -> trim
 //   Postgres lane:            filling -> storing batch: ledger, copy, count, commit
 //
+// A batch is stored in one COPY. If Postgres refuses some of its rows it is stored carefully: a
+// transaction from its beginning, in which the rows are copied in pieces, each of which can be
+// undone alone, until the bad rows are found; they become dead letters in the same transaction. But
+// before the first of them, rows that nothing is wrong with are tried: if Postgres refuses these as
+// well it is not the rows, and nothing is stored until the table is as it should be.
+//
 // What makes it exactly once: a batch's frames are acknowledged only after a COMMIT that answered;
 // a batch whose COMMIT may or may not have happened is stored again, and the ledger tells. What
 // this consumer holds is forgotten when the connection to Redis breaks or the group is found
@@ -16,14 +22,17 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/load/actions.hpp"
 #include "daemon/load/backoff.hpp"
 #include "daemon/load/batch.hpp"
+#include "daemon/load/row_pieces.hpp"
 #include "daemon/load/trim.hpp"
 
 namespace sluice {
@@ -49,15 +58,32 @@ struct LoadCounts {
     uint64_t frames_duplicate = 0;
     uint64_t entries_acked = 0;
     uint64_t entries_trimmed = 0;
-    uint64_t entries_plain = 0;            // seen and left in the stream
+    uint64_t rows_dead = 0;                // dead letters: rows that Postgres refused
+    uint64_t entries_dead = 0;             // dead letters: damaged, or plain and against a rule
+    uint64_t entries_plain = 0;            // read and made into frames
     uint64_t entries_unknown_version = 0;  // seen and left in the stream
-    uint64_t entries_damaged = 0;          // seen and left in the stream
     uint64_t entries_gone = 0;             // lost: pending, but no longer in the stream
     uint64_t times_clamped = 0;
     uint64_t groups_made = 0;
     uint64_t redis_failures = 0;
     uint64_t pg_failures = 0;
-    uint64_t batches_refused = 0;  // times a batch was refused for its data
+    uint64_t batches_refused = 0;  // times a batch was refused whatever its rows
+    uint64_t batches_careful = 0;  // times a batch was begun carefully
+};
+
+// How far a batch's transaction has come; begins anew after each failure.
+struct StoreProgress {
+    PgStep step = PgStep::kInsertLedger;
+    bool careful = false;
+    bool copied = false;                        // in one COPY
+    uint64_t named_row = RowPieces::kNotNamed;  // by the COPY that made it careful
+    RowPieces pieces;
+    bool good_rows_taken = false;
+    DeadLetter letter;        // of the row that was refused alone
+    size_t entries_done = 0;  // of the batch's dead entries
+    uint64_t rows_dead = 0;
+    uint64_t entries_dead = 0;
+    std::map<std::pair<int64_t, Level>, uint64_t> counts;  // by minute and level
 };
 
 class LoaderCore {
@@ -105,7 +131,10 @@ class LoaderCore {
     [[nodiscard]] bool partitions_missing(PgAction* action) const;
     [[nodiscard]] bool partitions_ahead_missing(const Now& now, PgAction* action) const;
     void partitions_made(const PgAction& action);
-    void pg_failed(PgStatus status, const Now& now);
+    void storing_done(const PgAction& action, PgReply& reply);
+    void next_rows();
+    void rows_refused(const PgAction& action, PgReply& reply);
+    void pg_failed(const PgAction& action, PgStatus status, const Now& now);
     void batch_stored();
 
     LoadLimits limits_;
@@ -143,8 +172,8 @@ class LoaderCore {
     bool pg_refused_ = false;  // the batch that is being stored, the last time
     bool pg_known_ = false;    // one has been answered at all
     bool pg_stopped_ = false;
-    PgStep store_step_ = PgStep::kInsertLedger;
-    std::vector<MinuteCount> store_counts_;
+    StoreProgress store_;
+    bool partition_missed_ = false;  // before, by the batch that is being stored
     int64_t pg_retry_at_us_ = 0;
     int64_t pg_check_at_us_ = 0;
     int64_t pg_answered_at_us_ = 0;

@@ -57,7 +57,8 @@ PgAction LoaderCore::next_pg_idle(const Now& now) {
     if (batch_is_due(now)) {
         storing_ = std::move(filling_);
         storing_->close();
-        store_step_ = PgStep::kInsertLedger;
+        store_ = StoreProgress();
+        partition_missed_ = false;
         return next_pg_storing();
     }
     if (prune_before_hour_ != 0) {
@@ -86,15 +87,22 @@ bool LoaderCore::batch_is_due(const Now& now) const noexcept {
 PgAction LoaderCore::next_pg_storing() {
     PgAction action;
     action.batch = storing_.get();
-    action.step = store_step_;
-    if (store_step_ == PgStep::kInsertLedger) {
+    action.step = store_.step;
+    if (store_.step == PgStep::kInsertLedger) {
         if (partitions_missing(&action)) {
             action.step = PgStep::kMakePartitions;
         } else if (!storing_->assign_row_ids(&next_row_id_, row_ids_end_)) {
             action.step = PgStep::kReserveIds;
         }
-    } else if (store_step_ == PgStep::kCount) {
-        action.counts = store_counts_;
+    } else if (store_.step == PgStep::kCopy) {
+        action.careful = store_.careful;
+        action.rows = store_.careful ? store_.pieces.next() : RowRange{0, storing_->fresh_rows()};
+    } else if (store_.step == PgStep::kDeadLetter || store_.step == PgStep::kCopyGoodRows) {
+        action.letter = store_.letter;
+    } else if (store_.step == PgStep::kCount) {
+        for (const auto& [key, n] : store_.counts) {
+            action.counts.push_back({key.first, key.second, n});
+        }
     }
     return action;
 }
@@ -140,15 +148,16 @@ void LoaderCore::partitions_made(const PgAction& action) {
 }
 
 void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) {
-    if (action.step == PgStep::kCopy && reply.status == PgStatus::kOk &&
-        reply.copied != storing_->fresh_rows()) {
-        reply.status = PgStatus::kRefused;  // rows and the frames' counts contradict each other
-    }
     pg_check_at_us_ = now.steady_us + kCheckIntervalUs;
     pg_answered_at_us_ = now.steady_us;
     pg_known_ = true;
+    if (reply.status == PgStatus::kBadData && action.step == PgStep::kCopy) {
+        rows_refused(action, reply);
+        pg_up_ = true;
+        return;
+    }
     if (reply.status != PgStatus::kOk) {
-        pg_failed(reply.status, now);
+        pg_failed(action, reply.status, now);
         return;
     }
     switch (action.step) {
@@ -166,18 +175,12 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
             row_ids_end_ = reply.first_id + kRowIdBlock;
             break;
         case PgStep::kInsertLedger:
-            storing_->mark_fresh(std::move(reply.fresh_ids));
-            store_step_ = storing_->fresh_rows() != 0 ? PgStep::kCopy : PgStep::kCommit;
-            break;
         case PgStep::kCopy:
-            store_counts_ = std::move(reply.counts);
-            store_step_ = PgStep::kCount;
-            break;
+        case PgStep::kCopyGoodRows:
+        case PgStep::kDeadLetter:
         case PgStep::kCount:
-            store_step_ = PgStep::kCommit;
-            break;
         case PgStep::kCommit:
-            batch_stored();
+            storing_done(action, reply);
             break;
         case PgStep::kPruneLedger:
             if (reply.more && prune_before_hour_ == 0) {
@@ -196,20 +199,107 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
     pg_up_ = true;
 }
 
+// A step of the batch's transaction has succeeded.
+void LoaderCore::storing_done(const PgAction& action, PgReply& reply) {
+    switch (action.step) {
+        case PgStep::kInsertLedger:
+            storing_->mark_fresh(std::move(reply.fresh_ids));
+            if (store_.careful && storing_->fresh_rows() != 0) {
+                store_.pieces.start(storing_->fresh_rows(), store_.named_row);
+            }
+            next_rows();
+            break;
+        case PgStep::kCopy:
+            for (const MinuteCount& count : reply.counts) {
+                store_.counts[{count.minute, count.level}] += count.n;
+            }
+            store_.copied = !store_.careful;
+            if (store_.careful) {
+                store_.pieces.stored();
+            }
+            next_rows();
+            break;
+        case PgStep::kCopyGoodRows:
+            store_.good_rows_taken = true;
+            store_.step = PgStep::kDeadLetter;
+            break;
+        case PgStep::kDeadLetter:
+            if (store_.letter.position == DeadLetter::kWholeEntry) {
+                ++store_.entries_done;
+                store_.entries_dead += reply.inserted ? 1 : 0;
+            } else {
+                store_.pieces.dropped();
+                ++store_.rows_dead;
+            }
+            next_rows();
+            break;
+        case PgStep::kCount:
+            store_.step = PgStep::kCommit;
+            break;
+        case PgStep::kCommit:
+            batch_stored();
+            break;
+        default:
+            break;
+    }
+}
+
+// What comes behind the ledger: rows, then dead entries, then counters.
+void LoaderCore::next_rows() {
+    const bool copied = store_.careful ? store_.pieces.empty() : store_.copied;
+    if (storing_->fresh_rows() != 0 && !copied) {
+        store_.step = PgStep::kCopy;
+    } else if (store_.entries_done < storing_->dead_entries().size()) {
+        store_.letter = storing_->dead_entries()[store_.entries_done];
+        store_.step = PgStep::kDeadLetter;
+    } else {
+        store_.step = store_.counts.empty() ? PgStep::kCommit : PgStep::kCount;
+    }
+}
+
+void LoaderCore::rows_refused(const PgAction& action, PgReply& reply) {
+    uint64_t named = RowPieces::kNotNamed;
+    if (reply.named_line != 0 && reply.named_line <= action.rows.count) {
+        named = action.rows.first + reply.named_line - 1;
+    }
+    if (!action.careful) {
+        ++counts_.batches_careful;
+        store_ = StoreProgress();
+        store_.careful = true;
+        store_.named_row = named;
+    } else if (action.rows.count > 1) {
+        store_.pieces.refused(named);
+    } else {
+        store_.letter = storing_->dead_letter(action.rows.first, std::move(reply.sqlstate),
+                                              std::move(reply.reason));
+        store_.step = store_.good_rows_taken ? PgStep::kDeadLetter : PgStep::kCopyGoodRows;
+    }
+}
+
 // Nothing is given up: the batch is stored from its beginning, with the same row ids. If the
 // transaction had committed after all, the ledger knows all of its frames.
-void LoaderCore::pg_failed(PgStatus status, const Now& now) {
+void LoaderCore::pg_failed(const PgAction& action, PgStatus status, const Now& now) {
+    const bool storing = action.batch != nullptr && action.step != PgStep::kMakePartitions;
     ++counts_.pg_failures;
-    store_step_ = PgStep::kInsertLedger;
+    store_ = StoreProgress();
     if (status == PgStatus::kLost) {
         pg_connected_ = false;
-    } else if (status == PgStatus::kNoPartition) {
+    } else if (status == PgStatus::kNoPartition && storing && !partition_missed_) {
+        // Somebody dropped it, or the server is another one.
+        partition_missed_ = true;
         log_days_.clear();
         ledger_hours_.clear();
-    } else if (status == PgStatus::kRefused) {
+        pg_up_ = true;
+        return;
+    } else if (status != PgStatus::kRetry) {
         // It answered, so it is there: what it refuses is for an operator to see, not an outage.
+        // Tables that are missing may come back without their partitions.
+        log_days_.clear();
+        ledger_hours_.clear();
+        partition_missed_ = false;
         counts_.batches_refused += storing_ ? 1 : 0;
         pg_refused_ = storing_ != nullptr;
+        pg_up_ = true;
         pg_retry_at_us_ = now.steady_us + refused_backoff_.next_us();
         return;
     }
@@ -225,7 +315,9 @@ void LoaderCore::batch_stored() {
         counts_.frames_stored += frame.fresh ? 1 : 0;
         newest_stored_ms_ = std::max(newest_stored_ms_, frame.frame.receive_time_ms);
     }
-    counts_.rows_stored += storing_->fresh_rows();
+    counts_.rows_stored += storing_->fresh_rows() - store_.rows_dead;
+    counts_.rows_dead += store_.rows_dead;
+    counts_.entries_dead += store_.entries_dead;
     counts_.frames_duplicate += storing_->duplicate_frames();
     if (storing_->redis_epoch() == redis_epoch_) {
         acks_.insert(acks_.end(), storing_->ids().begin(), storing_->ids().end());

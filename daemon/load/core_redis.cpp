@@ -245,7 +245,7 @@ void LoaderCore::oldest_inspected(const RedisResult& result, const Now& now) {
     oldest_at_us_ = now.steady_us + limits_.prune_interval_us;
     int64_t before_ms = std::min(now.wall_ms, newest_stored_ms_) - limits_.ledger_keep_ms;
     for (const Entry& entry : result.entries) {
-        if (entry.error != FrameError::kNone) {
+        if (entry.gone || entry.error == FrameError::kUnknownVersion) {
             return;  // its time is not known
         }
         before_ms = std::min(before_ms, entry.frame.receive_time_ms - kHourMs);
@@ -264,7 +264,7 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
             acks_.push_back(entry.id);
             continue;
         }
-        if (entry.error != FrameError::kNone) {
+        if (entry.error == FrameError::kUnknownVersion) {
             leave_entry(entry);
             continue;
         }
@@ -275,6 +275,7 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
             filling_ = std::make_unique<Batch>(now.steady_us, redis_epoch_);
         }
         filling_->add(entry);
+        counts_.entries_plain += entry.plain ? 1 : 0;
         counts_.times_clamped += entry.frame.time_clamped ? 1 : 0;
         largest = std::max<uint64_t>(largest, entry.frame.rows.size());
         taken = true;
@@ -294,18 +295,7 @@ void LoaderCore::leave_entry(const Entry& entry) {
     if (left_ids_.size() < kLeftIdsMax) {
         left_ids_.insert(entry.id);
     }
-    switch (entry.error) {
-        case FrameError::kPlainEntry:
-            ++counts_.entries_plain;
-            break;
-        case FrameError::kUnknownVersion:
-            ++counts_.entries_unknown_version;
-            break;
-        case FrameError::kDamaged:
-        case FrameError::kNone:
-            ++counts_.entries_damaged;
-            break;
-    }
+    ++counts_.entries_unknown_version;
 }
 
 // What lies below the first pending id has been seen to by somebody.

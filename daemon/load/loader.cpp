@@ -67,6 +67,8 @@ PgStatus status_of(PgFailure failure) noexcept {
             return PgStatus::kRetry;
         case PgFailure::kNoPartition:
             return PgStatus::kNoPartition;
+        case PgFailure::kBadData:
+            return PgStatus::kBadData;
         case PgFailure::kNone:
         case PgFailure::kRefused:
             break;
@@ -87,7 +89,11 @@ bool perform_pg(const PgAction& action, PgStore* store, PgReply* reply) {
         case PgStep::kInsertLedger:
             return store->insert_ledger(*action.batch, reply);
         case PgStep::kCopy:
-            return store->copy(*action.batch, reply);
+            return store->copy(action, reply);
+        case PgStep::kCopyGoodRows:
+            return store->copy_good_rows(action.letter);
+        case PgStep::kDeadLetter:
+            return store->insert_dead_letter(action.letter, reply);
         case PgStep::kCount:
             return store->count(action.counts);
         case PgStep::kCommit:
@@ -232,6 +238,9 @@ void Loader::pg_lane() {
         PgReply reply;
         if (!perform_pg(action, &store_, &reply)) {
             reply.status = status_of(store_.error().failure);
+            reply.sqlstate = store_.error().sqlstate;
+            reply.reason = store_.error().message;
+            reply.named_line = store_.error().copy_line;
         }
         lock.lock();
         const Now now = read_clocks();

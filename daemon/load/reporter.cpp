@@ -51,6 +51,10 @@ const char* name_of(PgStep step) noexcept {
             return "insert_ledger";
         case PgStep::kCopy:
             return "copy";
+        case PgStep::kCopyGoodRows:
+            return "copy_good_rows";
+        case PgStep::kDeadLetter:
+            return "dead_letter";
         case PgStep::kCount:
             return "count";
         case PgStep::kCommit:
@@ -63,6 +67,17 @@ const char* name_of(PgStep step) noexcept {
             return "stop";
     }
     return "";
+}
+
+bool is_storing(PgStep step) noexcept {
+    return step == PgStep::kInsertLedger || step == PgStep::kCopy;
+}
+
+void add_batch(const PgAction& action, LogLine* line) {
+    if (action.batch != nullptr) {
+        line->with("entries", static_cast<uint64_t>(action.batch->ids().size()))
+            .with("first_entry", to_string(action.batch->ids().front()));
+    }
 }
 
 }  // namespace
@@ -103,24 +118,57 @@ void LoadReporter::pg_answered(const PgAction& action, const PgReply& reply, con
             log_info("postgres is back");
             pg_down_ = false;
         }
+        if (action.step == PgStep::kDeadLetter && reply.inserted) {
+            dead_letter_made(action.letter, now_us);
+        }
         return;
     }
+    if (reply.status == PgStatus::kBadData && action.step == PgStep::kCopy) {
+        if (!action.careful) {
+            rows_refused(action, error, now_us);
+        }
+        return;
+    }
+    const bool away = reply.status == PgStatus::kLost || reply.status == PgStatus::kRetry;
     // Who refuses is there, and comes back from nowhere.
-    pg_down_ = pg_down_ || reply.status != PgStatus::kRefused;
+    pg_down_ = pg_down_ || away;
     uint64_t left_out = 0;
     if (!pg_limit_.allow(now_us, &left_out)) {
         return;
     }
-    LogLine line = reply.status == PgStatus::kRefused
-                       ? log_error("postgres refuses, and will again: nothing is acknowledged")
-                       : log_warn("postgres failed, trying again");
+    const bool can_be_made = reply.status == PgStatus::kNoPartition && is_storing(action.step);
+    LogLine line = away          ? log_warn("postgres failed, trying again")
+                   : can_be_made ? log_warn("postgres lacks a partition, making it")
+                                 : log_error("postgres refuses, and will: nothing is acknowledged");
     line.with("step", name_of(action.step))
         .with("sqlstate", error.sqlstate)
         .with("error", error.message)
         .with("left_out", left_out);
-    if (action.batch != nullptr) {
-        line.with("frames", static_cast<uint64_t>(action.batch->frames().size()))
-            .with("first_entry", to_string(action.batch->frames().front().id));
+    add_batch(action, &line);
+}
+
+// Not Postgres' message: it quotes what the client sent.
+void LoadReporter::rows_refused(const PgAction& action, const PgError& error, int64_t now_us) {
+    uint64_t left_out = 0;
+    if (rows_limit_.allow(now_us, &left_out)) {
+        LogLine line = log_warn("postgres refuses rows: looking for them");
+        line.with("sqlstate", error.sqlstate).with("line", error.copy_line);
+        line.with("left_out", left_out);
+        add_batch(action, &line);
+    }
+}
+
+void LoadReporter::dead_letter_made(const DeadLetter& letter, int64_t now_us) {
+    uint64_t left_out = 0;
+    if (letter_limit_.allow(now_us, &left_out)) {
+        LogLine line = log_error("a record cannot be stored: kept in dead_letters");
+        line.with("entry", to_string(letter.id)).with("position", letter.position);
+        if (letter.sqlstate.empty()) {
+            line.with("reason", letter.reason);
+        } else {
+            line.with("sqlstate", letter.sqlstate);
+        }
+        line.with("left_out", left_out);
     }
 }
 
@@ -132,8 +180,13 @@ void LoadReporter::look(const LoaderCore& core, int64_t now_us) {
             .with("total", counts.entries_gone);
         seen_.entries_gone = counts.entries_gone;
     }
-    look_for_left_entries(counts, now_us);
     uint64_t left_out = 0;
+    const uint64_t left = counts.entries_unknown_version;
+    if (left != seen_.entries_unknown_version && left_limit_.allow(now_us, &left_out)) {
+        log_error("entries of a newer version stay in the stream: this loader cannot read them")
+            .with("entries", left - seen_.entries_unknown_version);
+        seen_.entries_unknown_version = left;
+    }
     if (core.trim_group_missing() && trim_limit_.allow(now_us, &left_out)) {
         log_warn("the stream is not trimmed: a configured group does not exist");
     }
@@ -148,28 +201,12 @@ void LoadReporter::look(const LoaderCore& core, int64_t now_us) {
             .with("rows", counts.rows_stored - progress_.rows_stored)
             .with("frames", counts.frames_stored - progress_.frames_stored)
             .with("duplicates", counts.frames_duplicate - progress_.frames_duplicate)
+            .with("dead_letters", counts.rows_dead + counts.entries_dead - progress_.rows_dead -
+                                      progress_.entries_dead)
             .with("trimmed", counts.entries_trimmed - progress_.entries_trimmed);
         progress_ = counts;
         progress_at_us_ = now_us;
     }
-}
-
-void LoadReporter::look_for_left_entries(const LoadCounts& counts, int64_t now_us) {
-    const uint64_t left =
-        counts.entries_plain + counts.entries_unknown_version + counts.entries_damaged;
-    const uint64_t seen =
-        seen_.entries_plain + seen_.entries_unknown_version + seen_.entries_damaged;
-    uint64_t left_out = 0;
-    if (left == seen || !left_limit_.allow(now_us, &left_out)) {
-        return;
-    }
-    log_error("entries stay in the stream: this loader cannot read them")
-        .with("plain", counts.entries_plain - seen_.entries_plain)
-        .with("unknown_version", counts.entries_unknown_version - seen_.entries_unknown_version)
-        .with("damaged", counts.entries_damaged - seen_.entries_damaged);
-    seen_.entries_plain = counts.entries_plain;
-    seen_.entries_unknown_version = counts.entries_unknown_version;
-    seen_.entries_damaged = counts.entries_damaged;
 }
 
 void LoadReporter::finish(const LoadCounts& counts) {
@@ -177,6 +214,9 @@ void LoadReporter::finish(const LoadCounts& counts) {
         .with("rows", counts.rows_stored)
         .with("frames", counts.frames_stored)
         .with("duplicates", counts.frames_duplicate)
+        .with("plain_entries", counts.entries_plain)
+        .with("dead_rows", counts.rows_dead)
+        .with("dead_entries", counts.entries_dead)
         .with("acknowledged", counts.entries_acked)
         .with("trimmed", counts.entries_trimmed)
         .with("redis_failures", counts.redis_failures)

@@ -21,7 +21,8 @@ class LoadReporter {
     void finish(const LoadCounts& counts);
 
   private:
-    void look_for_left_entries(const LoadCounts& counts, int64_t now_us);
+    void rows_refused(const PgAction& action, const PgError& error, int64_t now_us);
+    void dead_letter_made(const DeadLetter& letter, int64_t now_us);
 
     static constexpr int64_t kSecondUs = 1000 * 1000;
 
@@ -32,6 +33,8 @@ class LoadReporter {
     bool pg_down_ = false;
     LogLimit redis_limit_{kSecondUs};
     LogLimit pg_limit_{kSecondUs};
+    LogLimit rows_limit_{kSecondUs};
+    LogLimit letter_limit_{kSecondUs};
     LogLimit left_limit_{10 * kSecondUs};
     LogLimit trim_limit_{60 * kSecondUs};
     LogLimit held_limit_{60 * kSecondUs};

@@ -8,7 +8,7 @@ namespace sluice::test {
 namespace {
 
 std::string copy_all(const Batch& batch, size_t chunk_bytes, std::vector<MinuteCount>* counts) {
-    CopyRows rows(batch);
+    CopyRows rows(batch, {0, batch.fresh_rows()});
     std::string all;
     for (std::string chunk; rows.next_chunk(chunk_bytes, &chunk); chunk.clear()) {
         all += chunk;
@@ -87,7 +87,8 @@ void a_frame_with_other_rows_than_it_says_is_damaged(void**) {
                                      {"t", "1731585600000"},
                                      {"n", records},
                                      {"r", rows}};
-        return read_entry({1, 1}, fields, 5).error;
+        EntryBytes bytes;
+        return EntryReader().read({1, 1}, fields, 5, &bytes).error;
     };
     assert_int_equal(read("2"), FrameError::kNone);
     assert_int_equal(read("1"), FrameError::kDamaged);
