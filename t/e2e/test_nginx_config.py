@@ -1,23 +1,12 @@
 """The edge among nginx's other parts, and the mistakes that nginx -t finds."""
 
 import http.client
-import subprocess
 
 import pytest
 
 RECORD = {"device_id": "d", "log_level": "INFO", "message": "m"}
 LOCATION = "        location / {\n"
 LOG = "            sluice log;\n"
-
-
-def check_conf(stack):
-    """nginx -t: its status and what it says."""
-    stack.nginx.before_start()
-    done = subprocess.run(
-        stack.nginx.command("-t"), cwd=stack.folder, capture_output=True, text=True, check=False,
-        env={"ASAN_OPTIONS": "detect_leaks=0"},
-    )
-    return done.returncode, done.stderr
 
 
 @pytest.mark.parametrize("old, new, says", [
@@ -44,7 +33,7 @@ def check_conf(stack):
 def test_mistakes_are_told_with_their_remedy(make_stack, old, new, says):
     stack = make_stack(nginx_edits=[(old, new)])
     stack.allow(r"\[emerg\]")
-    status, text = check_conf(stack)
+    status, text = stack.nginx.check()
     assert status == 1
     assert says in text, text
     assert "secret" not in text
@@ -65,7 +54,7 @@ def test_loaded_but_not_configured_is_inert(make_stack):
 def test_without_http_it_is_inert_too(make_stack):
     stack = make_stack()
     stack.nginx.conf = stack.nginx.conf.split("http {", 1)[0]
-    assert check_conf(stack)[0] == 0
+    assert stack.nginx.check()[0] == 0
 
 
 def chunked(body):

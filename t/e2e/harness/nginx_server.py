@@ -3,6 +3,7 @@
 import http.client
 import os
 import signal
+import subprocess
 
 from . import build
 from .process import Adopted, Process, adopt_orphans, parent_of, processes_of_group
@@ -49,6 +50,15 @@ class NginxServer(Process):
     def command(self, *more):
         return [build.NGINX, "-p", self.folder, "-e", self.error_log, "-c", self.conf_path,
                 *(more or ("-g", "daemon off;"))]
+
+    def check(self):
+        """nginx -t: its status and what it says."""
+        self.before_start()
+        done = subprocess.run(
+            self.command("-t"), cwd=self.folder, capture_output=True, text=True, check=False,
+            env={"ASAN_OPTIONS": "detect_leaks=0"},
+        )
+        return done.returncode, done.stderr
 
     def environment(self):
         return build.sanitizer_environment(self.folder, self.name)
