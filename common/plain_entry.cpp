@@ -2,8 +2,6 @@
 
 #include <simdjson.h>
 
-#include <cstring>
-
 #include "common/copy_text.hpp"
 #include "common/json_scalars.hpp"
 #include "common/json_walk.hpp"
@@ -30,8 +28,7 @@ RecordField known_field(std::string_view name) {
 }
 
 char* append(std::string_view text, char* out) {
-    std::memcpy(out, text.data(), text.size());
-    return out + text.size();
+    return out + text.copy(out, text.size());
 }
 
 // One entry on its way into a row.

@@ -107,6 +107,17 @@ static void keyed_ids_are_uuids_that_follow_from_the_hash(void**) {
     assert_false(is_keyed(ids.next(1)));
 }
 
+static void hashed_ids_are_uuids_of_their_time_and_hash(void**) {
+    uint8_t hash[32] = {0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5, 6, 7, 8};
+    const ProducerId id = hashed_producer_id(0x0123456789ab, hash);
+    const ProducerId expected = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0x7f, 0xff,
+                                 0xbf, 1,    2,    3,    4,    5,    6,    7};
+    assert_true(id == expected);
+    assert_false(is_keyed(id));
+    hash[15] ^= 1;
+    assert_true(id != hashed_producer_id(0x0123456789ab, hash));
+}
+
 static FrameError read(std::vector<EntryField> fields) {
     Frame frame;
     return read_frame(fields.data(), fields.size(), &frame);
@@ -116,6 +127,8 @@ static void what_is_no_frame_is_told_apart(void**) {
     const std::string_view id = "0123456789abcdef";
     assert_true(read({{"v", "2"}, {"x", "?"}}) == FrameError::kUnknownVersion);
     assert_true(read({{"device_id", "d"}, {"message", "m"}}) == FrameError::kPlainEntry);
+    assert_true(read({{"v", "2"}, {"device_id", "d"}}) == FrameError::kPlainEntry);
+    assert_true(read({{"v", "1"}, {"device_id", "d"}}) == FrameError::kPlainEntry);
     assert_true(read({}) == FrameError::kDamaged);
     assert_true(read({{"foo", "bar"}}) == FrameError::kDamaged);
     const std::vector<EntryField> good = {
@@ -160,6 +173,7 @@ int main() {
         cmocka_unit_test(producer_ids_are_uuids_that_rise_and_never_repeat),
         cmocka_unit_test(another_seed_gives_other_ids),
         cmocka_unit_test(keyed_ids_are_uuids_that_follow_from_the_hash),
+        cmocka_unit_test(hashed_ids_are_uuids_of_their_time_and_hash),
         cmocka_unit_test(what_is_no_frame_is_told_apart),
         cmocka_unit_test(a_broken_clock_is_stored_at_the_bound),
     };

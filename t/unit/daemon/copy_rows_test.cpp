@@ -1,6 +1,8 @@
 // COPY's bytes and the counts that go with them.
 #include "daemon/load/copy_rows.hpp"
 
+#include <algorithm>
+
 #include "frames.hpp"
 #include "t/unit/cmocka.hpp"
 
@@ -78,21 +80,68 @@ void frames_of_one_minute_share_a_count(void**) {
     assert_int_equal(counts[1].n, 5);
 }
 
-void a_frame_with_other_rows_than_it_says_is_damaged(void**) {
-    const std::string producer(16, 'u');
-    const std::string rows = make_rows(2);
-    const auto read = [&](const char* records) {
-        const EntryField fields[] = {{"v", kFrameVersion},
-                                     {"u", producer},
-                                     {"t", "1731585600000"},
-                                     {"n", records},
-                                     {"r", rows}};
-        EntryBytes bytes;
-        return EntryReader().read({1, 1}, fields, 5, &bytes).error;
-    };
-    assert_int_equal(read("2"), FrameError::kNone);
-    assert_int_equal(read("1"), FrameError::kDamaged);
-    assert_int_equal(read("3"), FrameError::kDamaged);
+// Whatever rows are asked for, they are those of the whole, and the counts go with them.
+void any_range_of_rows_is_copied_as_in_the_whole(void**) {
+    OwnedRows owner;
+    Batch batch(0, 0);
+    fill(&batch, &owner);
+    std::vector<MinuteCount> counts;
+    const std::string whole = copy_all(batch, 1 << 20, &counts);
+    std::vector<std::string> lines;
+    for (size_t at = 0; at < whole.size(); at += lines.back().size()) {
+        lines.push_back(whole.substr(at, whole.find('\n', at) + 1 - at));
+    }
+    assert_int_equal(lines.size(), 5);
+    for (uint64_t first = 0; first < 5; ++first) {
+        std::string expected;
+        for (uint64_t count = 1; first + count <= 5; ++count) {
+            expected += lines[first + count - 1];
+            CopyRows rows(batch, {first, count});
+            std::string copied;
+            while (rows.next_chunk(copied.size() + 1, &copied)) {}
+            assert_text_equal(copied, expected);
+            uint64_t counted = 0;
+            for (const MinuteCount& minute : rows.counts()) {
+                counted += minute.n;
+            }
+            assert_int_equal(counted, count);
+        }
+    }
+}
+
+void a_dead_letter_tells_where_its_row_came_from(void**) {
+    OwnedRows owner;
+    Batch batch(0, 0);
+    Entry entry = make_entry(&owner, {1, 1}, 1, 2);
+    batch.add(make_entry(&owner, {1, 2}, 2, 7));
+    entry.frame.producer_id = make_producer_id(3);
+    entry.frame.rows = owner.add("first\nsecond\n");
+    batch.add(entry);
+    batch.close();
+    int64_t next = 1;
+    assert_true(batch.assign_row_ids(&next, kRowIdBlock));
+    batch.mark_fresh({8});  // the frame of two rows
+    const DeadLetter letter = batch.dead_letter(1, "22P02", "reason");
+    assert_true(letter.id == (StreamId{1, 1}));
+    assert_int_equal(letter.position, 1);
+    assert_true(letter.producer_id == make_producer_id(3));
+    assert_int_equal(letter.receive_time_ms, kNoonMs);
+    assert_text_equal(letter.bytes, "second");
+    assert_text_equal(letter.sqlstate, "22P02");
+    assert_text_equal(batch.dead_letter(0, "", "").bytes, "first");
+}
+
+void good_rows_are_of_every_level_and_of_the_time_given(void**) {
+    const std::string rows = good_rows(kNoonMs);
+    size_t lines = 0;
+    for (size_t at = 0; at < rows.size(); at = rows.find('\n', at) + 1, ++lines) {
+        const std::string line = rows.substr(at, rows.find('\n', at) - at);
+        assert_int_equal(std::count(line.begin(), line.end(), '\t'), 6);
+        assert_true(line.find("\t2024-11-14T12:00:00.000000Z\t") != std::string::npos);
+        const std::string level = "\t" + std::string(kLevelNames[lines]) + "\t";
+        assert_true(line.find(level) != std::string::npos);
+    }
+    assert_int_equal(lines, kLevelCount);
 }
 
 }  // namespace
@@ -104,7 +153,9 @@ int main() {
         cmocka_unit_test(rows_get_their_ids_and_times),
         cmocka_unit_test(chunks_of_any_size_hold_the_same_bytes),
         cmocka_unit_test(frames_of_one_minute_share_a_count),
-        cmocka_unit_test(a_frame_with_other_rows_than_it_says_is_damaged),
+        cmocka_unit_test(any_range_of_rows_is_copied_as_in_the_whole),
+        cmocka_unit_test(a_dead_letter_tells_where_its_row_came_from),
+        cmocka_unit_test(good_rows_are_of_every_level_and_of_the_time_given),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
