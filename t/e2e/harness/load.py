@@ -60,7 +60,8 @@ class Load:
             thread.join()
         assert not self.refused, self.refused[:5]
         self.stack.wait_drained()
-        stored = {message for message, in self.stack.postgres.query("SELECT message FROM logs")}
+        rows = self.stack.postgres.query("SELECT message FROM logs WHERE device_id = 'load'")
+        stored = {message for message, in rows}
         unanswered = self.closed + [message for message, _ in self.lost]
         assert not stored & set(unanswered), "stored, but the answer is lost"
-        assert self.stack.rows() == len(stored) == self.answered
+        assert len(rows) == len(stored) == self.answered
