@@ -58,6 +58,7 @@ class Batch {
     // Gives frames their row ids, contiguous for each frame, from [*next, end). False when the
     // range ran out: call again with another. What is left of the range stays in *next.
     [[nodiscard]] bool assign_row_ids(int64_t* next, int64_t end) noexcept;
+    void forget_row_ids() noexcept { assigned_ = 0; }
 
     // fresh_ids: the first row ids of the frames that the ledger took.
     void mark_fresh(std::vector<int64_t> fresh_ids);
