@@ -45,7 +45,13 @@ RedisAction LoaderCore::next_redis(const Now& now) {
         return action;
     }
     if (redis_ == RedisLink::kConnected) {
-        action.step = stopping_ ? RedisStep::kStop : RedisStep::kEnsureGroup;
+        if (stopping_) {
+            action.step = RedisStep::kStop;
+        } else if (now.steady_us < redis_retry_at_us_) {
+            action.wait_us = redis_retry_at_us_ - now.steady_us;
+        } else {
+            action.step = RedisStep::kEnsureGroup;
+        }
         return action;
     }
     if (!acks_.empty()) {
@@ -208,9 +214,15 @@ void LoaderCore::redis_failed(const RedisAction& action, RedisStatus status, con
                                             action.step == RedisStep::kInspectOldest)) {
         return;  // none of these is needed to go on storing
     }
+    redis_retry_at_us_ = now.steady_us + redis_backoff_.next_us();
+    if (status == RedisStatus::kRefused && action.step == RedisStep::kEnsureGroup) {
+        // A full Redis refuses this even where the group exists, and has room again only when its
+        // entries are read: whether it exists is seen by reading.
+        redis_ = RedisLink::kReading;
+        return;
+    }
     forget_redis_state();
     redis_ = RedisLink::kDown;
-    redis_retry_at_us_ = now.steady_us + redis_backoff_.next_us();
 }
 
 void LoaderCore::entries_read(const RedisAction& action, RedisResult& result, const Now& now) {

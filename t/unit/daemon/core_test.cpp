@@ -242,6 +242,25 @@ void a_lost_group_is_made_and_nothing_old_is_acknowledged(void**) {
     assert_int_equal(driver.core().counts().entries_acked, 0);
 }
 
+void a_full_redis_is_read_where_the_group_exists(void**) {
+    Driver driver;
+    driver.refuse(driver.redis_until(RedisStep::kEnsureGroup), RedisStatus::kRefused);
+    driver.read(RedisStep::kReadOwn, {1, 2});
+    driver.commit();
+    assert_ids(driver.redis_until(RedisStep::kAck).ids, {1, 2});
+}
+
+void a_full_redis_without_the_group_is_asked_seldom(void**) {
+    Driver driver;
+    for (int i = 0; i < 20; ++i) {
+        driver.refuse(driver.redis_until(RedisStep::kEnsureGroup), RedisStatus::kRefused);
+        driver.refuse(driver.redis_until(RedisStep::kReadOwn), RedisStatus::kNoGroup);
+    }
+    const RedisAction wait = driver.core().next_redis(driver.now_);
+    assert_int_equal(wait.step, RedisStep::kWait);
+    assert_true(wait.wait_us >= kSecondUs / 2);
+}
+
 void a_lost_connection_reads_everything_again(void**) {
     Driver driver;
     driver.read(RedisStep::kReadNew, {1, 2});
@@ -508,6 +527,8 @@ int main() {
         cmocka_unit_test(partitions_are_made_ahead),
         cmocka_unit_test(row_ids_of_a_frame_never_span_blocks),
         cmocka_unit_test(a_lost_group_is_made_and_nothing_old_is_acknowledged),
+        cmocka_unit_test(a_full_redis_is_read_where_the_group_exists),
+        cmocka_unit_test(a_full_redis_without_the_group_is_asked_seldom),
         cmocka_unit_test(a_lost_connection_reads_everything_again),
         cmocka_unit_test(a_failed_trim_does_not_stop_reading),
         cmocka_unit_test(a_full_batch_stops_reading_until_postgres_takes_it),
