@@ -46,8 +46,8 @@ class Http2:
         return stream
 
     def send(self, stream, data, end=False):
-        """Waits for room in the windows, if it must."""
-        while data:
+        """Waits for room in the windows, if it must; nginx may want no more."""
+        while data and stream not in self.ended:
             size = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size)
             if size == 0:
                 self.read()
@@ -55,7 +55,7 @@ class Http2:
             self.h2.send_data(stream, data[:size])
             self._flush()
             data = data[size:]
-        if end:
+        if end and stream not in self.ended:
             self.h2.end_stream(stream)
             self._flush()
 
