@@ -188,6 +188,13 @@ ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_OK;
     }
 
+    if (ngx_process == NGX_PROCESS_SINGLE && !ngx_is_init_cycle(cf->cycle->old_cycle)) {
+        /* nginx would start neither its events nor any module anew, and serve nobody any more */
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "with \"master_process off\" nginx cannot reload: restart it");
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
+
     if (smcf->redis_url.data == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"sluice_redis\" is missing in http{}: name the Redis to write to, as in "

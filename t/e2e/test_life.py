@@ -160,11 +160,23 @@ def test_worker_shutdown_timeout_ends_what_waits(make_stack):
 
 
 def test_a_single_process(make_stack):
-    """master_process off, as when one debugs: it serves, and leaves when asked."""
+    """master_process off, as when one debugs: it serves, leaves when asked, and cannot reload,
+    which must not take from it what it has."""
     stack = make_stack(nginx_edits=[("worker_processes 2;", "worker_processes 1; master_process off;")])
+    stack.allow("nginx cannot reload: restart it")
     for part in stack.parts[:-1]:
         part.start()
     stack.nginx.launch()
     stack.wait_healthy()
-    assert stack.api().log().status == 200
-    stack.wait_rows(1)
+    api = stack.api()
+    assert api.log().status == 200
+    for number in (1, 2):
+        stack.nginx.signal(signal.SIGHUP)
+        wait_until(lambda number=number: stack.nginx.error_text().count("restart it") == number, 5,
+                   "it says that it cannot")
+        assert api.log().status == 200
+        assert stack.api().log().status == 200
+    stack.redis.kill()
+    stack.redis.start()
+    wait_until(lambda: api.log().status == 200, 10, "it connects to Redis anew")
+    stack.wait_rows(6)
