@@ -39,7 +39,7 @@ namespace sluice {
 
 struct LoadLimits {
     uint64_t batch_rows = 50000;
-    uint64_t batch_bytes = 8 * 1024 * 1024;
+    uint64_t batch_bytes = 8 * 1024 * 1024;  // less while Postgres is slow
     int64_t batch_age_us = 50 * 1000;
     // Entries a read. Redis knows no limit in bytes, so this times the edge's largest frame is what
     // a read may bring at worst, when large entries follow many small ones.
@@ -65,6 +65,7 @@ struct LoadCounts {
     uint64_t entries_gone = 0;             // lost: pending, but no longer in the stream
     uint64_t times_clamped = 0;
     uint64_t groups_made = 0;
+    uint64_t state_losses = 0;  // times the group was found behind what had been read of it
     uint64_t redis_failures = 0;
     uint64_t pg_failures = 0;
     uint64_t batches_refused = 0;  // times a batch was refused whatever its rows
@@ -74,6 +75,7 @@ struct LoadCounts {
 // How far a batch's transaction has come; begins anew after each failure.
 struct StoreProgress {
     PgStep step = PgStep::kInsertLedger;
+    int64_t began_at_us = 0;
     bool careful = false;
     bool copied = false;                        // in one COPY
     uint64_t named_row = RowPieces::kNotNamed;  // by the COPY that made it careful
@@ -119,6 +121,7 @@ class LoaderCore {
     void oldest_inspected(const RedisResult& result, const Now& now);
     void take_entries(RedisResult& result, bool may_be_held, const Now& now);
     void leave_entry(const Entry& entry);
+    [[nodiscard]] bool state_lost(const RedisResult& result);
     void pending_inspected(const RedisAction& action, const RedisResult& result);
     [[nodiscard]] std::set<StreamId> held_ids() const;
     [[nodiscard]] bool has_room() const noexcept;
@@ -126,16 +129,17 @@ class LoaderCore {
 
     // core_postgres.cpp
     [[nodiscard]] PgAction next_pg_idle(const Now& now);
-    [[nodiscard]] PgAction next_pg_storing();
+    [[nodiscard]] PgAction next_pg_storing(const Now& now);
     [[nodiscard]] bool batch_is_due(const Now& now) const noexcept;
     [[nodiscard]] bool partitions_missing(PgAction* action) const;
     [[nodiscard]] bool partitions_ahead_missing(const Now& now, PgAction* action) const;
     void partitions_made(const PgAction& action);
-    void storing_done(const PgAction& action, PgReply& reply);
+    void storing_done(const PgAction& action, PgReply& reply, const Now& now);
     void next_rows();
     void rows_refused(const PgAction& action, PgReply& reply);
     void pg_failed(const PgAction& action, PgStatus status, const Now& now);
-    void batch_stored();
+    void batch_stored(const Now& now);
+    void adapt_batch(int64_t took_us);
 
     LoadLimits limits_;
     LoadCounts counts_;
@@ -147,6 +151,7 @@ class LoaderCore {
     Backoff redis_backoff_;
     bool own_done_ = false;
     StreamId own_after_;
+    StreamId newest_read_;  // whatever Redis says now: an id behind it was delivered once
     StreamId claim_cursor_;
     int64_t claim_at_us_ = 0;
     int64_t read_at_us_ = 0;
@@ -164,6 +169,7 @@ class LoaderCore {
     int64_t oldest_at_us_ = 0;
     TrimRound trim_;
 
+    uint64_t fill_bytes_;  // of a batch: what Postgres stores in good time
     std::unique_ptr<Batch> filling_;
     std::unique_ptr<Batch> storing_;
 

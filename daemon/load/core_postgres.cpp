@@ -16,6 +16,9 @@ constexpr int64_t kAheadIntervalUs = 60 * kSecondUs;
 constexpr int64_t kDaysAhead = 1;
 constexpr int64_t kHoursAhead = 2;
 constexpr size_t kPartitionsRemembered = 10000;
+// A transaction that takes longer makes the next batches smaller.
+constexpr int64_t kStoreTargetUs = kSecondUs / 2;
+constexpr uint64_t kFillBytesAtLeast = 256 * 1024;
 
 }  // namespace
 
@@ -42,7 +45,7 @@ PgAction LoaderCore::next_pg(const Now& now) {
         action.step = PgStep::kConnect;
         return action;
     }
-    return storing_ ? next_pg_storing() : next_pg_idle(now);
+    return storing_ ? next_pg_storing(now) : next_pg_idle(now);
 }
 
 PgAction LoaderCore::next_pg_idle(const Now& now) {
@@ -59,7 +62,7 @@ PgAction LoaderCore::next_pg_idle(const Now& now) {
         storing_->close();
         store_ = StoreProgress();
         partition_missed_ = false;
-        return next_pg_storing();
+        return next_pg_storing(now);
     }
     if (prune_before_hour_ != 0) {
         action.step = PgStep::kPruneLedger;
@@ -84,7 +87,7 @@ bool LoaderCore::batch_is_due(const Now& now) const noexcept {
                         now.steady_us - filling_->opened_at_us() >= limits_.batch_age_us);
 }
 
-PgAction LoaderCore::next_pg_storing() {
+PgAction LoaderCore::next_pg_storing(const Now& now) {
     PgAction action;
     action.batch = storing_.get();
     action.step = store_.step;
@@ -93,6 +96,8 @@ PgAction LoaderCore::next_pg_storing() {
             action.step = PgStep::kMakePartitions;
         } else if (!storing_->assign_row_ids(&next_row_id_, row_ids_end_)) {
             action.step = PgStep::kReserveIds;
+        } else {
+            store_.began_at_us = now.steady_us;
         }
     } else if (store_.step == PgStep::kCopy) {
         action.careful = store_.careful;
@@ -183,7 +188,7 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
         case PgStep::kDeadLetter:
         case PgStep::kCount:
         case PgStep::kCommit:
-            storing_done(action, reply);
+            storing_done(action, reply, now);
             break;
         case PgStep::kPruneLedger:
             if (reply.more && prune_before_hour_ == 0) {
@@ -203,7 +208,7 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
 }
 
 // A step of the batch's transaction has succeeded.
-void LoaderCore::storing_done(const PgAction& action, PgReply& reply) {
+void LoaderCore::storing_done(const PgAction& action, PgReply& reply, const Now& now) {
     switch (action.step) {
         case PgStep::kInsertLedger:
             storing_->mark_fresh(std::move(reply.fresh_ids));
@@ -240,7 +245,7 @@ void LoaderCore::storing_done(const PgAction& action, PgReply& reply) {
             store_.step = PgStep::kCommit;
             break;
         case PgStep::kCommit:
-            batch_stored();
+            batch_stored(now);
             break;
         default:
             break;
@@ -310,7 +315,7 @@ void LoaderCore::pg_failed(const PgAction& action, PgStatus status, const Now& n
     pg_retry_at_us_ = now.steady_us + pg_backoff_.next_us();
 }
 
-void LoaderCore::batch_stored() {
+void LoaderCore::batch_stored(const Now& now) {
     pg_backoff_.reset();
     refused_backoff_.reset();
     pg_refused_ = false;
@@ -325,7 +330,18 @@ void LoaderCore::batch_stored() {
     if (storing_->redis_epoch() == redis_epoch_) {
         acks_.insert(acks_.end(), storing_->ids().begin(), storing_->ids().end());
     }
+    adapt_batch(now.steady_us - store_.began_at_us);
     storing_.reset();
+}
+
+// Down at once, up slowly, and up only by batches that were as large as they might be.
+void LoaderCore::adapt_batch(int64_t took_us) {
+    if (took_us > kStoreTargetUs) {
+        fill_bytes_ = std::min(fill_bytes_, storing_->bytes()) / 2;
+        fill_bytes_ = std::max(fill_bytes_, std::min(kFillBytesAtLeast, limits_.batch_bytes));
+    } else if (storing_->bytes() + entry_bytes_ > fill_bytes_) {
+        fill_bytes_ = std::min(fill_bytes_ + fill_bytes_ / 4, limits_.batch_bytes);
+    }
 }
 
 }  // namespace sluice

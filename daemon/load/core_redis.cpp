@@ -25,6 +25,7 @@ LoaderCore::LoaderCore(LoadLimits limits, uint64_t seed)
       redis_backoff_(100 * 1000, 2 * kSecondUs, seed ^ 0x9e3779b97f4a7c15U),
       read_count_limit_(kFirstReadCount),
       trim_(limits_.trim_groups),
+      fill_bytes_(limits_.batch_bytes),
       pg_backoff_(100 * 1000, 5 * kSecondUs, seed ^ 0xbf58476d1ce4e5b9U),
       refused_backoff_(kSecondUs, 60 * kSecondUs, seed ^ 0x94d049bb133111ebU) {}
 
@@ -157,6 +158,9 @@ void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const
         case RedisStep::kInspectPending:
         case RedisStep::kTrim:
             counts_.entries_trimmed += result.trimmed;
+            if (action.step == RedisStep::kInspectGroups && state_lost(result)) {
+                break;
+            }
             if (action.step == RedisStep::kInspectPending) {
                 pending_inspected(action, result);
             }
@@ -185,6 +189,7 @@ void LoaderCore::forget_redis_state() {
     filling_.reset();
     acks_.clear();
     trim_.drop();
+    trim_at_us_ = 0;  // whether Redis lost state is seen before anything new is read
     left_ids_.clear();
     trim_held_ = false;
     own_done_ = false;
@@ -240,6 +245,9 @@ void LoaderCore::entries_read(const RedisAction& action, RedisResult& result, co
             claim_at_us_ = now.steady_us + limits_.claim_interval_us;
         }
     } else {
+        if (read != 0) {
+            newest_read_ = std::max(newest_read_, result.entries.back().id);
+        }
         // Less than asked for means that the stream is read to its end: let it gather.
         read_at_us_ = read < action.count ? now.steady_us + kReadPauseUs : now.steady_us;
     }
@@ -310,6 +318,20 @@ void LoaderCore::leave_entry(const Entry& entry) {
     ++counts_.entries_unknown_version;
 }
 
+// A group's last delivered id only grows, unless Redis comes back without its last writes, or
+// somebody sets the group back to read entries again: either way ids may mean other entries now.
+bool LoaderCore::state_lost(const RedisResult& result) {
+    for (const GroupPosition& group : result.groups) {
+        if (group.name == limits_.trim_groups.back() && group.last_delivered < newest_read_) {
+            ++counts_.state_losses;
+            newest_read_ = group.last_delivered;
+            forget_redis_state();
+            return true;
+        }
+    }
+    return false;
+}
+
 // What lies below the first pending id has been seen to by somebody.
 void LoaderCore::pending_inspected(const RedisAction& action, const RedisResult& result) {
     if (action.group != limits_.trim_groups.back()) {
@@ -338,12 +360,12 @@ std::set<StreamId> LoaderCore::held_ids() const {
 
 bool LoaderCore::has_room() const noexcept {
     return !filling_ || (filling_->rows() < limits_.batch_rows &&
-                         filling_->bytes() + entry_bytes_ <= limits_.batch_bytes);
+                         filling_->bytes() + entry_bytes_ <= fill_bytes_);
 }
 
 uint32_t LoaderCore::read_count() const noexcept {
     const uint64_t filled = filling_ ? filling_->bytes() : 0;
-    const uint64_t room = limits_.batch_bytes > filled ? limits_.batch_bytes - filled : 0;
+    const uint64_t room = fill_bytes_ > filled ? fill_bytes_ - filled : 0;
     return static_cast<uint32_t>(std::clamp<uint64_t>(
         room / entry_bytes_, 1, std::min(read_count_limit_, limits_.read_count_max)));
 }

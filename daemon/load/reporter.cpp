@@ -180,6 +180,11 @@ void LoadReporter::look(const LoaderCore& core, int64_t now_us) {
             .with("total", counts.entries_gone);
         seen_.entries_gone = counts.entries_gone;
     }
+    if (counts.state_losses != seen_.state_losses) {
+        log_error("redis lost state, or its group was set back: everything unacknowledged is read")
+            .with("total", counts.state_losses);
+        seen_.state_losses = counts.state_losses;
+    }
     uint64_t left_out = 0;
     const uint64_t left = counts.entries_unknown_version;
     if (left != seen_.entries_unknown_version && left_limit_.allow(now_us, &left_out)) {
@@ -219,6 +224,7 @@ void LoadReporter::finish(const LoadCounts& counts) {
         .with("dead_entries", counts.entries_dead)
         .with("acknowledged", counts.entries_acked)
         .with("trimmed", counts.entries_trimmed)
+        .with("state_losses", counts.state_losses)
         .with("redis_failures", counts.redis_failures)
         .with("postgres_failures", counts.pg_failures);
 }

@@ -25,7 +25,7 @@ class Driver {
 
     // Performs the lane's actions with uneventful answers until it wants this one.
     RedisAction redis_until(RedisStep step) {
-        for (int i = 0; i < 1000; ++i) {
+        for (int i = 0; i < 5000; ++i) {
             const RedisAction action = core_.next_redis(now_);
             if (action.step == step) {
                 return action;
@@ -40,7 +40,7 @@ class Driver {
         return {};
     }
     PgAction pg_until(PgStep step) {
-        for (int i = 0; i < 1000; ++i) {
+        for (int i = 0; i < 5000; ++i) {
             const PgAction action = core_.next_pg(now_);
             if (action.step == step) {
                 return action;

@@ -31,7 +31,7 @@ void defaults_need_no_file(void**) {
     assert_string_equal(settings.redis_stream.c_str(), "logs:stream");
     assert_string_equal(settings.redis_group.c_str(), "log_workers");
     assert_int_equal(settings.load_batch_rows, 50000);
-    assert_false(settings.load_consumer.empty());
+    assert_false(settings.load_name.empty());
 }
 
 void the_environment_wins_over_the_file(void**) {
