@@ -31,12 +31,21 @@ void append_value(std::string_view value, std::string* line) {
     }
 }
 
+thread_local std::string thread_consumer;
+
 }  // namespace
+
+void log_as_consumer(std::string name) {
+    thread_consumer = std::move(name);
+}
 
 LogLine::LogLine(const char* level, std::string_view message) {
     char time[kTimestampBytes + 1];
     line_.append(time, static_cast<size_t>(format_timestamp(wall_us(), time) - time));
     line_.append(" ").append(level).append(" ").append(message);
+    if (!thread_consumer.empty()) {
+        with("consumer", thread_consumer);
+    }
 }
 
 LogLine::~LogLine() {

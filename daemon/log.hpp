@@ -11,6 +11,9 @@
 
 namespace sluice {
 
+// Names the consumer in every line that the calling thread logs from here on.
+void log_as_consumer(std::string name);
+
 class LogLine {
   public:
     LogLine(const char* level, std::string_view message);

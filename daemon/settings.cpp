@@ -39,7 +39,8 @@ const Setting kSettings[] = {
     {"redis", "timeout_ms", &Settings::redis_timeout_ms, 1000, 60000},
     {"postgres", "dsn", &Settings::postgres_dsn, 0, kTextBytesMax},
     {"postgres", "timeout_ms", &Settings::postgres_timeout_ms, 1000, 600000},
-    {"load", "consumer", &Settings::load_consumer, 0, 200},
+    {"load", "name", &Settings::load_name, 0, 200},
+    {"load", "consumers", &Settings::load_consumers, 1, 64},
     {"load", "batch_rows", &Settings::load_batch_rows, 1, 1000000},
     {"load", "batch_bytes", &Settings::load_batch_bytes, 4096, 256 * 1024 * 1024},
     {"load", "batch_age_ms", &Settings::load_batch_age_ms, 0, 60000},
@@ -212,14 +213,14 @@ void read_environment(const char* const* environment, Settings* settings) {
     }
 }
 
-// The consumer's name must be the same after a restart: what it had read and not acknowledged is
-// found under it.
-std::string default_consumer() {
+// It must be the same after a restart: what a consumer had read and not acknowledged is found under
+// its name.
+std::string default_name() {
     char host[256] = {};
     if (gethostname(host, sizeof host - 1) != 0) {
-        throw SettingsError("the host has no name: set load.consumer");
+        throw SettingsError("the host has no name: set load.name");
     }
-    return std::string(host) + "-0";
+    return host;
 }
 
 }  // namespace
@@ -234,8 +235,8 @@ Settings read_settings(std::string_view toml, std::string_view file_name,
     if (!parse_redis_url(settings.redis_url, &url, &error)) {
         throw SettingsError(std::string("redis.url: ") + error);
     }
-    if (settings.load_consumer.empty()) {
-        settings.load_consumer = default_consumer();
+    if (settings.load_name.empty()) {
+        settings.load_name = default_name();
     }
     return settings;
 }

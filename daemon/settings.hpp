@@ -24,7 +24,8 @@ struct Settings {
     std::string postgres_dsn = "dbname=sluice";
     int64_t postgres_timeout_ms = 30000;
 
-    std::string load_consumer;  // empty in the file: the host's name and "-0"
+    std::string load_name;  // empty in the file: the host's name
+    int64_t load_consumers = 1;
     int64_t load_batch_rows = 50000;
     int64_t load_batch_bytes = 8 * 1024 * 1024;
     int64_t load_batch_age_ms = 50;

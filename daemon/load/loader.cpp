@@ -2,260 +2,86 @@
 
 #include <unistd.h>
 
-#include <chrono>
-#include <condition_variable>
-#include <exception>
-#include <mutex>
-#include <random>
-#include <thread>
+#include <algorithm>
+#include <deque>
 
 #include "daemon/clock.hpp"
-#include "daemon/load/core.hpp"
-#include "daemon/load/reporter.hpp"
+#include "daemon/load/consumer.hpp"
 #include "daemon/log.hpp"
-#include "daemon/pg_store.hpp"
-#include "daemon/redis_stream.hpp"
 
 namespace sluice {
 namespace {
 
-// How long a stopping loader may take to finish its transaction and acknowledge.
+// How long a stopping loader may take to finish its transactions and acknowledge.
 constexpr int64_t kStopMs = 8000;
 
-Now read_clocks() {
-    return {steady_us(), wall_us() / 1000};
-}
+class Loader {
+  public:
+    Loader(const Settings& settings, StopSignals* signals);
+    int run();
 
-LoadLimits limits_of(const Settings& settings) {
-    LoadLimits limits;
-    limits.batch_rows = static_cast<uint64_t>(settings.load_batch_rows);
-    limits.batch_bytes = static_cast<uint64_t>(settings.load_batch_bytes);
-    limits.batch_age_us = settings.load_batch_age_ms * 1000;
-    limits.ledger_keep_ms = settings.load_ledger_keep_hours * 3600 * 1000;
-    limits.trim_groups = settings.redis_other_groups;
-    limits.trim_groups.push_back(settings.redis_group);
-    return limits;
-}
+  private:
+    bool all_stopped() const;
+    bool wait_stopped();
 
-RedisOptions redis_options_of(const Settings& settings) {
-    RedisOptions options;
-    options.url = settings.redis_url;
-    options.password_file = settings.redis_password_file;
-    options.stream = settings.redis_stream;
-    options.group = settings.redis_group;
-    options.consumer = settings.load_consumer;
-    options.timeout_ms = settings.redis_timeout_ms;
-    options.claim_idle_ms = settings.load_claim_idle_ms;
-    return options;
-}
+    std::deque<Consumer> consumers_;
+    StopSignals* signals_;
+};
 
-PgOptions pg_options_of(const Settings& settings) {
-    PgOptions options;
-    options.dsn = settings.postgres_dsn;
-    options.application_name = "sluiced-load";
-    options.session = "SET TimeZone = 'UTC'";
-    options.timeout_ms = settings.postgres_timeout_ms;
-    return options;
-}
-
-// Of a step that failed: never kOk.
-PgStatus status_of(PgFailure failure) noexcept {
-    switch (failure) {
-        case PgFailure::kLost:
-            return PgStatus::kLost;
-        case PgFailure::kTransient:
-            return PgStatus::kRetry;
-        case PgFailure::kNoPartition:
-            return PgStatus::kNoPartition;
-        case PgFailure::kBadData:
-            return PgStatus::kBadData;
-        case PgFailure::kNone:
-        case PgFailure::kRefused:
-            break;
+Loader::Loader(const Settings& settings, StopSignals* signals) : signals_(signals) {
+    for (int64_t number = 0; number < settings.load_consumers; ++number) {
+        consumers_.emplace_back(settings, settings.load_name + "-" + std::to_string(number),
+                                signals);
     }
-    return PgStatus::kRefused;
 }
 
-bool perform_pg(const PgAction& action, PgStore* store, PgReply* reply) {
-    switch (action.step) {
-        case PgStep::kConnect:
-            return store->connect();
-        case PgStep::kCheck:
-            return store->check();
-        case PgStep::kMakePartitions:
-            return store->make_partitions(action);
-        case PgStep::kReserveIds:
-            return store->reserve_ids(reply);
-        case PgStep::kInsertLedger:
-            return store->insert_ledger(*action.batch, reply);
-        case PgStep::kCopy:
-            return store->copy(action, reply);
-        case PgStep::kCopyGoodRows:
-            return store->copy_good_rows(action.letter);
-        case PgStep::kDeadLetter:
-            return store->insert_dead_letter(action.letter, reply);
-        case PgStep::kCount:
-            return store->count(action.counts);
-        case PgStep::kCommit:
-            return store->commit();
-        case PgStep::kPruneLedger:
-            return store->prune_ledger(action.ledger_hours.front(), reply);
-        case PgStep::kWait:
-        case PgStep::kStop:
-            break;
+bool Loader::all_stopped() const {
+    return std::all_of(consumers_.begin(), consumers_.end(),
+                       [](const Consumer& consumer) { return consumer.stopped(); });
+}
+
+// False if it took too long, or somebody became impatient.
+bool Loader::wait_stopped() {
+    const int64_t deadline_us = steady_us() + kStopMs * 1000;
+    while (!all_stopped()) {
+        const int64_t left_ms = (deadline_us - steady_us()) / 1000;
+        if (left_ms <= 0 || signals_->wait(left_ms) == StopSignals::Event::kSignal) {
+            return false;
+        }
     }
     return true;
 }
 
-class Loader {
-  public:
-    Loader(const Settings& settings, StopSignals* signals)
-        : core_(limits_of(settings), std::random_device()()),
-          redis_(redis_options_of(settings)),
-          store_(pg_options_of(settings), settings.load_consumer),
-          signals_(signals) {}
-
-    int run();
-
-  private:
-    using Lane = void (Loader::*)();
-    void run_lane(Lane lane, const char* name) noexcept;
-    void redis_lane();
-    void pg_lane();
-    void wait(std::unique_lock<std::mutex>* lock, int64_t wait_us);
-    void stop();
-
-    std::mutex mutex_;  // of core_ and reporter_
-    std::condition_variable moved_;
-    LoaderCore core_;
-    LoadReporter reporter_;
-    uint64_t moves_ = 0;  // answers given to the core, and the wish to stop
-    int lanes_running_ = 2;
-    bool failed_ = false;
-
-    RedisStream redis_;  // only the Redis lane's
-    PgStore store_;      // only the Postgres lane's
-    StopSignals* signals_;
-};
-
 int Loader::run() {
-    std::thread redis_thread([this] { run_lane(&Loader::redis_lane, "redis"); });
-    std::thread pg_thread([this] { run_lane(&Loader::pg_lane, "postgres"); });
-    if (signals_->wait(-1) == StopSignals::Event::kSignal) {
-        log_info("stopping: what was read is stored first");
-        stop();
-        switch (signals_->wait(kStopMs)) {
-            case StopSignals::Event::kFinished:
-                break;
-            case StopSignals::Event::kSignal:
-            case StopSignals::Event::kTimeout:
-                // Nothing is lost: what was not acknowledged is read again.
-                log_warn("stopped without waiting any longer");
-                _exit(1);
-        }
+    for (Consumer& consumer : consumers_) {
+        consumer.start();
     }
-    {
-        // A lane that failed leaves the other one waiting for it.
-        const std::lock_guard<std::mutex> lock(mutex_);
-        if (failed_) {
-            _exit(1);
-        }
+    if (signals_->wait(-1) == StopSignals::Event::kFinished) {
+        // Only by a failure does a consumer end before it is told to. Whoever runs this process
+        // starts it again.
+        _exit(1);
     }
-    redis_thread.join();
-    pg_thread.join();
-    reporter_.finish(core_.counts());
+    log_info("stopping: what was read is stored first");
+    for (Consumer& consumer : consumers_) {
+        consumer.stop();
+    }
+    if (!wait_stopped()) {
+        // Nothing is lost: what was not acknowledged is read again.
+        log_warn("stopped without waiting any longer");
+        _exit(1);
+    }
+    for (Consumer& consumer : consumers_) {
+        consumer.join();
+    }
     return 0;
-}
-
-void Loader::run_lane(Lane lane, const char* name) noexcept {
-    bool failed = false;
-    try {
-        (this->*lane)();
-    } catch (const std::exception& error) {
-        log_error("a lane of the loader failed").with("lane", name).with("error", error.what());
-        failed = true;
-    }
-    const std::lock_guard<std::mutex> lock(mutex_);
-    failed_ = failed_ || failed;
-    if (--lanes_running_ == 0 || failed) {
-        signals_->finished();
-    }
-}
-
-void Loader::stop() {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    core_.stop();
-    ++moves_;
-    moved_.notify_all();
-}
-
-void Loader::wait(std::unique_lock<std::mutex>* lock, int64_t wait_us) {
-    const uint64_t seen = moves_;
-    moved_.wait_for(*lock, std::chrono::microseconds(std::max<int64_t>(wait_us, 0)),
-                    [&] { return moves_ != seen; });
-}
-
-void Loader::redis_lane() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    for (;;) {
-        const RedisAction action = core_.next_redis(read_clocks());
-        if (action.step == RedisStep::kStop) {
-            return;
-        }
-        if (action.step == RedisStep::kWait) {
-            wait(&lock, action.wait_us);
-            continue;
-        }
-        lock.unlock();
-        RedisResult result = redis_.perform(action);
-        lock.lock();
-        const Now now = read_clocks();
-        reporter_.redis_answered(action, result, redis_.error(), now.steady_us);
-        const bool moves_other = !result.entries.empty() || result.status != RedisStatus::kOk;
-        core_.redis_done(action, std::move(result), now);
-        reporter_.look(core_, now.steady_us);
-        if (moves_other) {
-            ++moves_;
-            moved_.notify_all();
-        }
-    }
-}
-
-void Loader::pg_lane() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    for (;;) {
-        const PgAction action = core_.next_pg(read_clocks());
-        if (action.step == PgStep::kStop) {
-            ++moves_;
-            moved_.notify_all();
-            return;
-        }
-        if (action.step == PgStep::kWait) {
-            wait(&lock, action.wait_us);
-            continue;
-        }
-        lock.unlock();
-        PgReply reply;
-        if (!perform_pg(action, &store_, &reply)) {
-            reply.status = status_of(store_.error().failure);
-            reply.sqlstate = store_.error().sqlstate;
-            reply.reason = store_.error().message;
-            reply.named_line = store_.error().copy_line;
-        }
-        lock.lock();
-        const Now now = read_clocks();
-        reporter_.pg_answered(action, reply, store_.error(), now.steady_us);
-        core_.pg_done(action, std::move(reply), now);
-        ++moves_;
-        moved_.notify_all();
-    }
 }
 
 }  // namespace
 
 int run_loader(const Settings& settings, StopSignals* signals) {
     log_info("loader starts")
-        .with("consumer", settings.load_consumer)
+        .with("name", settings.load_name)
+        .with("consumers", settings.load_consumers)
         .with("stream", settings.redis_stream)
         .with("group", settings.redis_group);
     return Loader(settings, signals).run();

@@ -1,4 +1,4 @@
-// sluiced load: the core between its two shells, a thread for each lane.
+// sluiced load: as many consumers of the group as are configured, until a signal.
 #pragma once
 
 #include "daemon/process.hpp"
