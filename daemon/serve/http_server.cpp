@@ -1,6 +1,7 @@
 #include "daemon/serve/http_server.hpp"
 
 #include <microhttpd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -148,6 +149,9 @@ bool HttpServer::respond(Exchange* exchange) {
 void HttpServer::quiesce() {
     if (daemon_ != nullptr && !quiet_.exchange(true)) {
         MHD_quiesce_daemon(daemon_);
+        // It only accepts no more. Without this, clients would wait in the kernel's queue until the
+        // socket is closed, which it must not be before the daemon has stopped.
+        shutdown(listen_fd_, SHUT_RDWR);
     }
 }
 
