@@ -12,14 +12,16 @@ namespace {
 constexpr const char* kPruneLock = "SELECT pg_try_advisory_xact_lock(7306930287321604099)";
 constexpr const char* kPartitionLock = "SELECT pg_advisory_xact_lock(7306930287321604097)";
 
-// Rows are only ever added. After a million of them the visibility map and the freezing are
-// brought up to date: the default, a fifth of the table, is a storm in a large one.
+// Rows are only ever added. After a million of them the visibility map is brought up to date, and
+// they are frozen at once, for they will not change: the defaults are a storm in a large table now,
+// and one in all tables when transaction ids run out.
 constexpr const char* kStorage =
     "autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 1000000,"
+    " autovacuum_freeze_min_age = 0,"
     " autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000000";
 
-// A piece takes a second at most, so that batches need not wait long in between.
-constexpr uint64_t kKeysPerPiece = 100000;
+// A piece takes a fifth of a second, so that batches need not wait long.
+constexpr uint64_t kKeysPerPiece = 20000;
 
 constexpr int64_t seconds_of(PartitionKind kind) noexcept {
     return kind == PartitionKind::kLogDay ? 86400 : 3600;
@@ -64,6 +66,14 @@ bool make_partition(PgConnection* connection, PartitionKind kind, int64_t number
     }
     if (attached.count() != 0) {
         return transaction.commit();
+    }
+    const PgRows detached = connection->query("SELECT to_regclass($1) IS NOT NULL", {name.c_str()});
+    if (!detached) {
+        return false;
+    }
+    if (detached.text(0, 0) == "t") {
+        connection->set_error({PgFailure::kTransient, "", name + " is there, but detached", 0});
+        return false;
     }
     // The check spares ATTACH a scan; attached, the bounds say the same.
     if (!connection->execute(

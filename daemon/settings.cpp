@@ -46,6 +46,8 @@ const Setting kSettings[] = {
     {"load", "batch_age_ms", &Settings::load_batch_age_ms, 0, 60000},
     {"load", "claim_idle_ms", &Settings::load_claim_idle_ms, 1000, 86400000},
     {"load", "ledger_keep_hours", &Settings::load_ledger_keep_hours, 1, 24 * 366},
+    {"storage", "keep_days", &Settings::storage_keep_days, 0, 366 * 100},
+    {"storage", "keep_mb", &Settings::storage_keep_mb, 0, 1LL << 40},
     {"serve", "listen", &Settings::serve_listen, 1, kTextBytesMax},
     {"serve", "workers", &Settings::serve_workers, 1, 64},
     {"serve", "queue", &Settings::serve_queue, 1, 10000},

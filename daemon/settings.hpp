@@ -32,6 +32,9 @@ struct Settings {
     int64_t load_claim_idle_ms = 120000;
     int64_t load_ledger_keep_hours = 48;
 
+    int64_t storage_keep_days = 0;
+    int64_t storage_keep_mb = 0;
+
     std::string serve_listen = "127.0.0.1:18724";
     int64_t serve_workers = 4;
     int64_t serve_queue = 64;

@@ -190,6 +190,8 @@ class LoaderCore {
     int64_t row_ids_end_ = 0;
     int64_t newest_stored_ms_ = 0;
     int64_t prune_before_hour_ = 0;  // 0: nothing to prune
+    int64_t prune_at_us_ = 0;
+    int64_t prune_began_at_us_ = 0;
     std::set<int64_t> log_days_;
     std::set<int64_t> ledger_hours_;
 };

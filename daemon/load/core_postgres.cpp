@@ -16,6 +16,8 @@ constexpr int64_t kAheadIntervalUs = 60 * kSecondUs;
 constexpr int64_t kDaysAhead = 1;
 constexpr int64_t kHoursAhead = 2;
 constexpr size_t kPartitionsRemembered = 10000;
+// Pruning gets a fifth of the time, however busy the loader is, and no more.
+constexpr int64_t kPruneRest = 4;
 // A transaction that takes longer makes the next batches smaller.
 constexpr int64_t kStoreTargetUs = kSecondUs / 2;
 constexpr uint64_t kFillBytesAtLeast = 256 * 1024;
@@ -57,6 +59,13 @@ PgAction LoaderCore::next_pg_idle(const Now& now) {
             return action;
         }
     }
+    if (prune_before_hour_ != 0 && now.steady_us >= prune_at_us_) {
+        action.step = PgStep::kPruneLedger;
+        action.ledger_hours = {prune_before_hour_};
+        prune_before_hour_ = 0;
+        prune_began_at_us_ = now.steady_us;
+        return action;
+    }
     if (batch_is_due(now)) {
         storing_ = std::move(filling_);
         storing_->close();
@@ -64,17 +73,14 @@ PgAction LoaderCore::next_pg_idle(const Now& now) {
         partition_missed_ = false;
         return next_pg_storing(now);
     }
-    if (prune_before_hour_ != 0) {
-        action.step = PgStep::kPruneLedger;
-        action.ledger_hours = {prune_before_hour_};
-        prune_before_hour_ = 0;
-        return action;
-    }
     if (now.steady_us >= pg_check_at_us_) {
         action.step = PgStep::kCheck;
         return action;
     }
     action.wait_us = std::min(pg_check_at_us_, ahead_at_us_) - now.steady_us;
+    if (prune_before_hour_ != 0) {
+        action.wait_us = std::min(action.wait_us, prune_at_us_ - now.steady_us);
+    }
     if (filling_) {
         const int64_t due_at = filling_->opened_at_us() + limits_.batch_age_us;
         action.wait_us = std::min(action.wait_us, due_at - now.steady_us);
@@ -194,6 +200,7 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
             if (reply.more && prune_before_hour_ == 0) {
                 prune_before_hour_ = action.ledger_hours.front();
             }
+            prune_at_us_ = now.steady_us + kPruneRest * (now.steady_us - prune_began_at_us_);
             ledger_hours_.erase(ledger_hours_.begin(),
                                 ledger_hours_.lower_bound(action.ledger_hours.front()));
             break;

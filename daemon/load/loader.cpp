@@ -7,6 +7,7 @@
 
 #include "daemon/clock.hpp"
 #include "daemon/load/consumer.hpp"
+#include "daemon/load/keeper.hpp"
 #include "daemon/log.hpp"
 
 namespace sluice {
@@ -25,10 +26,12 @@ class Loader {
     bool wait_stopped();
 
     std::deque<Consumer> consumers_;
+    Keeper keeper_;
     StopSignals* signals_;
 };
 
-Loader::Loader(const Settings& settings, StopSignals* signals) : signals_(signals) {
+Loader::Loader(const Settings& settings, StopSignals* signals)
+    : keeper_(settings, signals), signals_(signals) {
     for (int64_t number = 0; number < settings.load_consumers; ++number) {
         consumers_.emplace_back(settings, settings.load_name + "-" + std::to_string(number),
                                 signals);
@@ -36,7 +39,8 @@ Loader::Loader(const Settings& settings, StopSignals* signals) : signals_(signal
 }
 
 bool Loader::all_stopped() const {
-    return std::all_of(consumers_.begin(), consumers_.end(),
+    return keeper_.stopped() &&
+           std::all_of(consumers_.begin(), consumers_.end(),
                        [](const Consumer& consumer) { return consumer.stopped(); });
 }
 
@@ -56,6 +60,7 @@ int Loader::run() {
     for (Consumer& consumer : consumers_) {
         consumer.start();
     }
+    keeper_.start();
     if (signals_->wait(-1) == StopSignals::Event::kFinished) {
         // Only by a failure does a consumer end before it is told to. Whoever runs this process
         // starts it again.
@@ -65,6 +70,7 @@ int Loader::run() {
     for (Consumer& consumer : consumers_) {
         consumer.stop();
     }
+    keeper_.stop();
     if (!wait_stopped()) {
         // Nothing is lost: what was not acknowledged is read again.
         log_warn("stopped without waiting any longer");
@@ -73,6 +79,7 @@ int Loader::run() {
     for (Consumer& consumer : consumers_) {
         consumer.join();
     }
+    keeper_.join();
     return 0;
 }
 

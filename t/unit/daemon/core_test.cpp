@@ -493,6 +493,29 @@ void pruning_in_pieces_lets_batches_come_between(void**) {
     assert_int_equal(rest.ledger_hours.front(), piece.ledger_hours.front());
 }
 
+void pruning_gets_its_turn_however_many_batches_there_are(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    driver.commit();
+    driver.answer(driver.redis_until(RedisStep::kInspectOldest), {});
+    const PgAction piece = driver.pg_until(PgStep::kPruneLedger);
+    driver.pass(kSecondUs / 10);
+    PgReply reply;
+    reply.more = true;
+    driver.answer(piece, std::move(reply));
+    // Five batches of 100 ms each, the next one always due: the rest comes behind the fourth.
+    uint32_t batches = 0;
+    for (; batches < 5; ++batches) {
+        driver.read(RedisStep::kReadNew, {2 + batches});
+        driver.pass(kSecondUs / 10);
+        if (driver.core().next_pg(driver.now_).step == PgStep::kPruneLedger) {
+            break;
+        }
+        driver.commit();
+    }
+    assert_in_range(batches, 3, 4);
+}
+
 void the_ledger_is_not_pruned_by_a_clock_that_is_ahead(void**) {
     Driver driver;
     driver.read(RedisStep::kReadNew, {1});
@@ -543,6 +566,7 @@ int main() {
         cmocka_unit_test(stopping_does_not_wait_for_a_postgres_that_is_away),
         cmocka_unit_test(the_ledger_is_pruned_behind_everything_that_may_come_back),
         cmocka_unit_test(pruning_in_pieces_lets_batches_come_between),
+        cmocka_unit_test(pruning_gets_its_turn_however_many_batches_there_are),
         cmocka_unit_test(the_ledger_is_not_pruned_by_a_clock_that_is_ahead),
         cmocka_unit_test(the_edge_is_told_when_postgres_goes_away),
     };

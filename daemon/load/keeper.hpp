@@ -1,0 +1,43 @@
+// Keeps the tables within what is set for them: a thread of its own, with a connection of its own,
+// so that nothing it waits for holds up a consumer.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "daemon/pg_connection.hpp"
+#include "daemon/pg_retention.hpp"
+#include "daemon/process.hpp"
+#include "daemon/settings.hpp"
+
+namespace sluice {
+
+class Keeper {
+  public:
+    // done is told when it has stopped.
+    Keeper(const Settings& settings, StopSignals* done);
+
+    // Runs a round now and then; does nothing at all if everything is to be kept.
+    void start();
+    void stop();
+    [[nodiscard]] bool stopped() const noexcept { return !running_; }
+    // Once it has stopped.
+    void join();
+
+  private:
+    void run() noexcept;
+    void round();
+
+    Retention retention_;
+    PgConnection connection_;
+    std::thread thread_;
+    std::mutex mutex_;  // of stopping_
+    std::condition_variable stop_asked_;
+    bool stopping_ = false;
+    std::atomic<bool> running_{false};
+    StopSignals* done_;
+};
+
+}  // namespace sluice
