@@ -24,7 +24,9 @@ from harness.sluiced import Loader
 from harness.stack import make_folder
 from harness.template import make_template
 from harness.waiting import wait_until
-from measure import append_mb_per_s, cpu_seconds, fdatasync_ms, resident_bytes
+from measure import (
+    append_mb_per_s, cpu_seconds, family_cpu_seconds, fdatasync_ms, resident_bytes,
+)
 
 LEVELS = ["DEBUG", "INFO", "INFO", "INFO", "INFO", "WARNING", "ERROR", "CRITICAL"]
 WORDS = ("connection timeout user login payment accepted retry upstream cache miss order created "
@@ -188,13 +190,7 @@ class Bench:
             shutil.rmtree(folder)
 
     def postgres_cpu(self):
-        total = 0
-        for pid in self.postgres.children():
-            try:
-                total += cpu_seconds(pid)
-            except FileNotFoundError:
-                pass
-        return total
+        return family_cpu_seconds(self.postgres.pid, self.postgres.children())
 
     def clean(self, keep_rows):
         connection = self.postgres.connect()

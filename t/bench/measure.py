@@ -20,6 +20,19 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
+def family_cpu_seconds(parent, children):
+    """Of a process that keeps the books of its children: the living and those it has buried."""
+    with open(f"/proc/{parent}/stat", encoding="latin-1") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    total = sum(map(int, fields[11:15])) / TICK
+    for pid in children:
+        try:
+            total += cpu_seconds(pid) if pid != parent else 0
+        except FileNotFoundError:
+            pass
+    return total
+
+
 def resident_bytes(pid):
     with open(f"/proc/{pid}/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
