@@ -4,9 +4,9 @@
 //
 //   device_id, log_level, message   text
 //   log_data                        JSON, an object; missing or empty is {}
-//   created_at                      a time as clients of the edge may send it, in UTC if it has no
-//                                   offset; the row's event_time. Missing or unreadable is none:
-//                                   a record is not refused for it
+//   created_at                      the row's event_time, as clients of the edge may send it, and
+//                                   in UTC if it has no offset. None if missing or unreadable: no
+//                                   record is refused for it
 #pragma once
 
 #include <cstddef>

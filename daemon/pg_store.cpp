@@ -17,7 +17,7 @@ constexpr int64_t kCheckTimeoutMs = 2000;
 // Postgres' reasons quote values of any length.
 constexpr size_t kReasonBytesMax = 500;
 // Records are far smaller, and what is larger than the protocol's messages could never be kept.
-constexpr size_t kDeadLetterBytesMax = 64 * 1024 * 1024;
+constexpr size_t kDeadLetterBytesMax = 16 * 1024 * 1024;
 
 constexpr const char* kCopyLogs =
     "COPY logs (id, created_at, device_id, log_level, message, log_data, event_time) FROM STDIN";
@@ -32,12 +32,11 @@ void append_time(int64_t epoch_us, std::string* out) {
 
 std::string hex_text(std::string_view bytes) {
     static constexpr char kHex[] = "0123456789abcdef";
-    std::string text;
-    text.reserve(2 * bytes.size());
-    for (const char c : bytes) {
-        const auto byte = static_cast<uint8_t>(c);
-        text.push_back(kHex[byte >> 4]);
-        text.push_back(kHex[byte & 15]);
+    std::string text(2 * bytes.size(), '\0');
+    for (size_t i = 0; i < bytes.size(); ++i) {
+        const auto byte = static_cast<uint8_t>(bytes[i]);
+        text[2 * i] = kHex[byte >> 4];
+        text[2 * i + 1] = kHex[byte & 15];
     }
     return text;
 }

@@ -8,7 +8,9 @@
 namespace sluice {
 namespace {
 
-int compare_keys(const Frame& a, const Frame& b) noexcept {
+// By time and producer id, of frames and dead letters.
+template <typename Keyed>
+int compare_keys(const Keyed& a, const Keyed& b) noexcept {
     if (a.receive_time_ms != b.receive_time_ms) {
         return a.receive_time_ms < b.receive_time_ms ? -1 : 1;
     }
@@ -34,7 +36,7 @@ void Batch::add(const Entry& entry) {
     }
     ids_.push_back(entry.id);
     rows_ += entry.frame.records;
-    bytes_ += entry.frame.rows.size();
+    bytes_ += entry.frame.rows.size() + entry.other_bytes;
 }
 
 void Batch::keep(std::unique_ptr<EntryBytes> bytes) {
@@ -49,6 +51,8 @@ void Batch::close() {
         return compare_keys(a.frame, b.frame) == 0;
     };
     frames_.erase(std::unique(frames_.begin(), frames_.end(), twice), frames_.end());
+    std::sort(dead_entries_.begin(), dead_entries_.end(),
+              [](const DeadLetter& a, const DeadLetter& b) { return compare_keys(a, b) < 0; });
     // A keyed request that was sent again differs in its time: the first one counts.
     std::set<ProducerId> keys;
     const auto known = [&keys](const BatchFrame& frame) {

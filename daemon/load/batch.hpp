@@ -51,8 +51,9 @@ class Batch {
     void add(const Entry& entry);
     void keep(std::unique_ptr<EntryBytes> bytes);
 
-    // Sorts by the ledger's key, so that loaders never meet in opposite orders, and drops frames
-    // that are in here twice. Their entries stay in ids(), to be acknowledged with the others.
+    // Sorts by the keys of ledger and dead_letters, so that loaders never meet in opposite orders,
+    // and drops frames that are in here twice. Their entries stay in ids(), to be acknowledged with
+    // the others.
     void close();
 
     // Gives frames their row ids, contiguous for each frame, from [*next, end). False when the

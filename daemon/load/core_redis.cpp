@@ -297,7 +297,7 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
         filling_->add(entry);
         counts_.entries_plain += entry.plain ? 1 : 0;
         counts_.times_clamped += entry.frame.time_clamped ? 1 : 0;
-        largest = std::max<uint64_t>(largest, entry.frame.rows.size());
+        largest = std::max<uint64_t>(largest, entry.frame.rows.size() + entry.other_bytes);
         taken = true;
     }
     if (taken) {

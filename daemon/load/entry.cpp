@@ -82,6 +82,8 @@ Entry EntryReader::read(const StreamId& id, const EntryField* fields, size_t cou
             row.resize(static_cast<size_t>(end - row.data()));
             entry.error = FrameError::kNone;
             entry.plain = true;
+            // Also the fields that are none of the record's: they are in the reply.
+            entry.other_bytes = text.size();
             entry.frame.rows = bytes->keep(std::move(row));
             return entry;
         }

@@ -35,7 +35,8 @@ struct Entry {
     bool gone = false;   // pending, but no longer in the stream: its records are lost
     bool plain = false;  // the frame was made of another producer's entry
     Frame frame = {};
-    std::string_view reason;  // of a dead letter
+    std::string_view reason;   // of a dead letter
+    uint64_t other_bytes = 0;  // that it holds in memory besides frame.rows
 };
 
 // The fields of an entry as a dead letter keeps them: names and values in turn, each as a

@@ -347,7 +347,7 @@ void read_dead_entries(Driver* driver, RedisStep step, bool with_frame) {
     if (with_frame) {
         result.entries.push_back(make_entry(owner.get(), {1, 1}, 1, 2));
     }
-    for (const FrameError error : {FrameError::kDamaged, FrameError::kPlainEntry}) {
+    for (const FrameError error : {FrameError::kPlainEntry, FrameError::kDamaged}) {
         const uint64_t seq = error == FrameError::kDamaged ? 2 : 3;
         Entry entry = make_entry(owner.get(), {1, seq}, static_cast<uint32_t>(seq), 1);
         entry.error = error;
@@ -364,6 +364,7 @@ void refused_entries_become_dead_letters_with_the_batch(void**) {
         Postgres postgres;
         read_dead_entries(&driver, RedisStep::kReadNew, with_frame);
         const PgAction first = run_to(&driver, &postgres, PgStep::kDeadLetter);
+        assert_int_equal(first.letter.id.seq, 2);  // in the order of their keys
         assert_text_equal(first.letter.reason, "why");
         assert_text_equal(first.letter.sqlstate, "");
         run_to_commit(&driver, &postgres);
@@ -402,6 +403,21 @@ void refused_entries_and_bad_rows_meet_in_one_transaction(void**) {
     assert_true(postgres.letters == expected);
     assert_int_equal(postgres.rows.size(), 1);
     assert_int_equal(postgres.counted, 1);
+}
+
+void what_an_entry_holds_in_memory_counts_for_the_batch(void**) {
+    LoadLimits limits;
+    limits.batch_bytes = 3 * 1024 * 1024;
+    Driver driver(limits);
+    const RedisAction action = driver.redis_until(RedisStep::kReadNew);
+    auto owner = std::make_unique<OwnedRows>();
+    RedisResult result;
+    result.entries.push_back(make_entry(owner.get(), {1, 1}, 1, 1));
+    result.entries.back().other_bytes = 2 * 1024 * 1024;
+    result.bytes = std::move(owner);
+    driver.answer(action, std::move(result));
+    assert_true(driver.core().buffered_bytes() > 2 * 1024 * 1024);
+    assert_int_not_equal(driver.core().next_redis(driver.now_).step, RedisStep::kReadNew);
 }
 
 void counts_of_pieces_are_added_up(void**) {
@@ -467,6 +483,7 @@ int main() {
         cmocka_unit_test(refused_entries_become_dead_letters_with_the_batch),
         cmocka_unit_test(refused_entries_that_come_back_are_acknowledged_and_not_counted),
         cmocka_unit_test(refused_entries_and_bad_rows_meet_in_one_transaction),
+        cmocka_unit_test(what_an_entry_holds_in_memory_counts_for_the_batch),
         cmocka_unit_test(counts_of_pieces_are_added_up),
         cmocka_unit_test(a_partition_that_is_missing_once_more_is_refused),
         cmocka_unit_test(a_missing_table_is_refused_where_its_partitions_are_made),

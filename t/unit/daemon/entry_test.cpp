@@ -79,6 +79,10 @@ void a_plain_entry_becomes_a_frame_of_one_record(void**) {
     assert_text_equal(entry->frame.rows, "d\tINFO\tm\t{}\t\\N\n");
     assert_int_equal(entry->frame.receive_time_ms, kId.ms);
     assert_false(entry->frame.time_clamped);
+    std::vector<EntryField> large = plain_fields();
+    const std::string extra(100000, 'x');
+    large.push_back({"stack", extra});
+    assert_true(Reading(large)->other_bytes > extra.size());
 }
 
 void a_plain_entry_that_breaks_a_rule_says_which(void**) {
