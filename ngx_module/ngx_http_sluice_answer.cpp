@@ -27,6 +27,8 @@ static const ngx_http_sluice_trouble_t  ngx_http_sluice_troubles[] = {
       "Idempotency-Key must be one header of 1 to 255 printable ASCII characters", 0 },
     { 425, "too_early", "records are not taken from TLS early data, which can be replayed", 0 },
     { 413, "body_too_large", "the body did not fit into the memory set aside for it", 0 },
+    { 400, "bad_compression", "the body is not what its Content-Encoding says", 0 },
+    { 413, "inflated_too_large", "the body inflates to more than is taken", 0 },
     { 503, "redis_unavailable",
       "the log store cannot be reached; nothing was stored, send again later", 2 },
     { 503, "redis_timeout",
@@ -147,6 +149,15 @@ ngx_http_sluice_answer_count(ngx_http_request_t *r, ngx_uint_t code)
 ngx_int_t
 ngx_http_sluice_answer_trouble(ngx_http_request_t *r, ngx_http_sluice_trouble_e trouble)
 {
+    return ngx_http_sluice_answer_trouble_detail(r, trouble,
+                                                 ngx_http_sluice_troubles[trouble].detail);
+}
+
+
+ngx_int_t
+ngx_http_sluice_answer_trouble_detail(ngx_http_request_t *r, ngx_http_sluice_trouble_e trouble,
+    std::string_view detail)
+{
     u_char                           *p;
     ngx_buf_t                        *b;
     ngx_str_t                         value, post = ngx_string("POST");
@@ -177,7 +188,7 @@ ngx_http_sluice_answer_trouble(ngx_http_request_t *r, ngx_http_sluice_trouble_e 
         return NGX_HTTP_NOT_ALLOWED;
     }
 
-    problem = { t->status, t->code, t->detail };
+    problem = { t->status, t->code, detail };
     if (ngx_http_sluice_answer_problem(r, problem, 1, &b) != NGX_OK) {
         return t->status;
     }

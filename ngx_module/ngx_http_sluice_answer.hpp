@@ -16,6 +16,8 @@ enum ngx_http_sluice_trouble_e : ngx_uint_t {
     NGX_HTTP_SLUICE_BAD_KEY,
     NGX_HTTP_SLUICE_EARLY_DATA,
     NGX_HTTP_SLUICE_BODY_TOO_LARGE,
+    NGX_HTTP_SLUICE_BAD_COMPRESSION,
+    NGX_HTTP_SLUICE_INFLATED_TOO_LARGE,
     NGX_HTTP_SLUICE_REDIS_AWAY,
     NGX_HTTP_SLUICE_REDIS_SLOW,
     NGX_HTTP_SLUICE_REDIS_REFUSED,
@@ -38,6 +40,10 @@ ngx_str_t ngx_http_sluice_code_status(const ngx_http_sluice_ctx_t *ctx);
 
 ngx_int_t ngx_http_sluice_answer_trouble(ngx_http_request_t *r,
     ngx_http_sluice_trouble_e trouble);
+
+/* The same with a detail that says more of this request than the trouble's own. */
+ngx_int_t ngx_http_sluice_answer_trouble_detail(ngx_http_request_t *r,
+    ngx_http_sluice_trouble_e trouble, std::string_view detail);
 
 ngx_int_t ngx_http_sluice_answer_refusal(ngx_http_sluice_ctx_t *ctx,
     const sluice::BodyRows &rows);
