@@ -83,6 +83,7 @@ typedef struct {
     ngx_http_request_t *request;
     ngx_http_sluice_loc_conf_t *conf;
 
+    sluice::BodyShape shape;
     std::string_view body;
     u_char *gathered;                /* a body that comes in pieces, and the room for it */
     size_t room;

@@ -83,20 +83,48 @@ ngx_http_sluice_commit_destroy(ngx_http_sluice_commit_t *commit)
 }
 
 
-ngx_int_t
-ngx_http_sluice_commit_submit(ngx_http_sluice_commit_t *commit, ngx_http_sluice_ctx_t *ctx)
+ngx_http_sluice_trouble_e
+ngx_http_sluice_commit_trouble(ngx_http_sluice_commit_t *commit)
 {
-    ngx_http_request_t       *r = ctx->request;
     ngx_http_sluice_redis_t  *redis = ngx_http_sluice_worker.redis;
 
     if (!ngx_http_sluice_redis_usable(redis)) {
-        return ngx_http_sluice_answer_trouble(r, NGX_HTTP_SLUICE_REDIS_AWAY);
+        return NGX_HTTP_SLUICE_REDIS_AWAY;
     }
 
     if (ngx_http_sluice_redis_ready(redis)
         && ngx_http_sluice_durability(ngx_http_sluice_worker.zone) < commit->conf->durability)
     {
-        return ngx_http_sluice_answer_trouble(r, NGX_HTTP_SLUICE_NOT_DURABLE);
+        return NGX_HTTP_SLUICE_NOT_DURABLE;
+    }
+
+    return NGX_HTTP_SLUICE_TROUBLES;
+}
+
+
+ngx_uint_t
+ngx_http_sluice_commit_reserve(ngx_http_sluice_commit_t *commit, size_t bytes)
+{
+    return ngx_http_sluice_waiting_reserve(&commit->waiting, bytes, commit->conf->inflight_bytes);
+}
+
+
+void
+ngx_http_sluice_commit_release(ngx_http_sluice_commit_t *commit, size_t bytes)
+{
+    ngx_http_sluice_waiting_release(&commit->waiting, bytes);
+}
+
+
+ngx_int_t
+ngx_http_sluice_commit_submit(ngx_http_sluice_commit_t *commit, ngx_http_sluice_ctx_t *ctx)
+{
+    ngx_http_request_t         *r = ctx->request;
+    ngx_http_sluice_redis_t    *redis = ngx_http_sluice_worker.redis;
+    ngx_http_sluice_trouble_e   trouble = ngx_http_sluice_commit_trouble(commit);
+
+    if (trouble != NGX_HTTP_SLUICE_TROUBLES) {
+        return ngx_http_sluice_answer_trouble(r, trouble);
     }
 
     if (commit->waiting.requests == commit->conf->inflight_requests
@@ -189,9 +217,7 @@ ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
         return ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_NO_MEMORY);
     }
 
-    end = commit->json.parse(ctx->conf->ingest == NGX_HTTP_SLUICE_LOG ? sluice::BodyShape::kRecord
-                                                                      : sluice::BodyShape::kBatch,
-                             ctx->body, limits, rows, &body);
+    end = commit->json.parse(ctx->shape, ctx->body, limits, rows, &body);
 
     ctx->records = body.records;
     counters->body_bytes += ctx->body.size();

@@ -8,10 +8,24 @@
 #define NGX_HTTP_SLUICE_COMMIT_HPP
 
 #include "ngx_http_sluice.hpp"
+#include "ngx_http_sluice_answer.hpp"
 
 ngx_http_sluice_commit_t *ngx_http_sluice_commit_create(ngx_cycle_t *cycle,
     ngx_http_sluice_main_conf_t *conf);
 void ngx_http_sluice_commit_destroy(ngx_http_sluice_commit_t *commit);
+
+/*
+ * What stands in the way of any request now; NGX_HTTP_SLUICE_TROUBLES: nothing. Submitting looks at
+ * it again: this is for who would have to work for a body first.
+ */
+ngx_http_sluice_trouble_e ngx_http_sluice_commit_trouble(ngx_http_sluice_commit_t *commit);
+
+/*
+ * Memory of a request that is not submitted yet is held to sluice_max_inflight with that of the
+ * others. Reserving returns 0 where there is no room.
+ */
+ngx_uint_t ngx_http_sluice_commit_reserve(ngx_http_sluice_commit_t *commit, size_t bytes);
+void ngx_http_sluice_commit_release(ngx_http_sluice_commit_t *commit, size_t bytes);
 
 /*
  * Takes over a request whose body has been read. NGX_DONE: it waits, and will be answered from

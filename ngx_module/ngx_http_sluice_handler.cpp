@@ -58,6 +58,8 @@ ngx_http_sluice_handler(ngx_http_request_t *r)
     ctx->request = r;
     ctx->conf = static_cast<ngx_http_sluice_loc_conf_t *>(
         ngx_http_get_module_loc_conf(r, ngx_http_sluice_module));
+    ctx->shape = ctx->conf->ingest == NGX_HTTP_SLUICE_LOG ? sluice::BodyShape::kRecord
+                                                          : sluice::BodyShape::kBatch;
 
     cln->handler = ngx_http_sluice_cleanup;
     cln->data = ctx;

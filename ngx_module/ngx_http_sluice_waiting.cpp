@@ -41,6 +41,29 @@ ngx_http_sluice_waiting_leave(ngx_http_sluice_waiting_t *waiting, ngx_http_sluic
 }
 
 
+ngx_uint_t
+ngx_http_sluice_waiting_reserve(ngx_http_sluice_waiting_t *waiting, size_t bytes,
+    size_t bytes_max)
+{
+    if (waiting->bytes + bytes > bytes_max) {
+        return 0;
+    }
+
+    waiting->bytes += bytes;
+    ngx_http_sluice_worker.counters->inflight_bytes = waiting->bytes;
+
+    return 1;
+}
+
+
+void
+ngx_http_sluice_waiting_release(ngx_http_sluice_waiting_t *waiting, size_t bytes)
+{
+    waiting->bytes -= bytes;
+    ngx_http_sluice_worker.counters->inflight_bytes = waiting->bytes;
+}
+
+
 void
 ngx_http_sluice_waiting_refuse(ngx_http_sluice_waiting_t *waiting, ngx_queue_t *queue,
     ngx_http_sluice_trouble_e trouble)

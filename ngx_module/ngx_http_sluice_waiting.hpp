@@ -13,13 +13,18 @@ typedef struct {
     ngx_event_t overdue;     /* runs while somebody waits; its handler is the owner's */
     ngx_msec_t timeout;
     ngx_uint_t requests;
-    size_t bytes;
+    size_t bytes;            /* of their bodies, and what is reserved */
 } ngx_http_sluice_waiting_t;
 
 void ngx_http_sluice_waiting_enter(ngx_http_sluice_waiting_t *waiting, ngx_queue_t *queue,
     ngx_http_sluice_ctx_t *ctx);
 void ngx_http_sluice_waiting_leave(ngx_http_sluice_waiting_t *waiting,
     ngx_http_sluice_ctx_t *ctx);
+
+/* Bytes of a request that stands in no queue yet; 0: there would be more than bytes_max. */
+ngx_uint_t ngx_http_sluice_waiting_reserve(ngx_http_sluice_waiting_t *waiting, size_t bytes,
+    size_t bytes_max);
+void ngx_http_sluice_waiting_release(ngx_http_sluice_waiting_t *waiting, size_t bytes);
 
 /* Answers all that stand in a queue. */
 void ngx_http_sluice_waiting_refuse(ngx_http_sluice_waiting_t *waiting, ngx_queue_t *queue,
