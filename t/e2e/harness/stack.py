@@ -40,9 +40,32 @@ class Stack:
         self.server = Server(self.folder, self.redis.url, self.postgres.dsn, serve)
         self.nginx = nginx(self.folder, workers, nginx_edits)
         self.parts = [self.redis, self.postgres, self.loader, self.server, self.nginx]
+        self.more_loaders = []
         self.allowed = []
         self.apis = []
         self.files_at_start = {}
+
+    def start_loading(self):
+        """Without nginx and the server: the test writes the stream itself."""
+        for part in (self.redis, self.postgres, self.loader):
+            part.launch()
+        for part in (self.redis, self.postgres, self.loader):
+            part.wait_ready()
+        self.wait_group()
+        return self
+
+    def wait_group(self):
+        """Until the loader has made its group there is nothing to be drained."""
+        wait_until(lambda: self.redis.client.exists("logs:stream"), 15, "there is a group")
+
+    def add_loader(self, **settings):
+        """Another one, not started, with a name of its own."""
+        loader = Loader(self.folder, self.redis.url, self.postgres.dsn, settings)
+        loader.name = f"{loader.name}-{len(self.more_loaders) + 2}"
+        loader.settings["SLUICED_LOAD_NAME"] = loader.name
+        self.more_loaders.append(loader)
+        self.parts.append(loader)
+        return loader
 
     def start(self):
         for part in self.parts:
@@ -109,7 +132,7 @@ class Stack:
             api.close()
         troubles = self._leaked_files("worker", self.nginx)
         troubles += self._stop(self.nginx)
-        for part in (self.server, self.loader):
+        for part in (self.server, self.loader, *self.more_loaders):
             troubles += self._leaked_files(part.name, part)
             troubles += self._stop(part)
         troubles += self._stop(self.postgres)

@@ -1,0 +1,81 @@
+"""What must hold of the stream and the tables, whatever happened on the way."""
+
+import redis
+
+from .frames import add, frame, row
+from .waiting import wait_until
+
+# Approximate trimming leaves what shares a node of the stream with something that must stay.
+NODE_ENTRIES = 100
+
+
+def differences(stored, expected):
+    """In words; empty if every message is there once."""
+    lost = [message for message in expected if message not in stored]
+    twice = [message for message, count in stored.items() if count > 1]
+    strange = [message for message in stored if message not in expected]
+    return [f"{len(found)} {what}, of {len(expected)}: {found[:5]}"
+            for what, found in (("lost", lost), ("twice", twice), ("strange", strange)) if found]
+
+
+def check_tables(stack, expected):
+    """The logs are these messages, each once, and the counters know it."""
+    rows = stack.postgres.query("SELECT message, count(*) FROM logs GROUP BY message")
+    assert not (wrong := differences(dict(rows), set(expected))), wrong
+    assert stack.postgres.value("SELECT count(*) - count(DISTINCT id) FROM logs") == 0, "row ids"
+    assert stack.postgres.value("SELECT coalesce(sum(n), 0) FROM counters") == stack.rows()
+    wrong = stack.postgres.query(
+        "SELECT minute, log_level, real.n, counted.n FROM ("
+        "   SELECT date_trunc('minute', created_at) AS minute, log_level, count(*) AS n"
+        "   FROM logs GROUP BY 1, 2) AS real"
+        " FULL JOIN (SELECT minute, log_level, sum(n) AS n FROM counters GROUP BY 1, 2) AS counted"
+        " USING (minute, log_level) WHERE real.n IS DISTINCT FROM counted.n")
+    assert not wrong, f"counters: {wrong[:5]}"
+    ledger = stack.postgres.value("SELECT coalesce(sum(n), 0) FROM ledger")
+    dead = stack.postgres.value("SELECT count(*) FROM dead_letters WHERE position >= 0")
+    assert ledger == stack.rows() + dead, "the ledger counts the rows"
+
+
+def check_exact(stack, expected, timeout=60):
+    """As check_tables, once everything is loaded, acknowledged and trimmed."""
+    stack.wait_drained(timeout)
+    check_tables(stack, expected)
+    wait_until(lambda: stack.redis.stream_length() <= NODE_ENTRIES, 20, "the stream is trimmed")
+    assert stack.redis.pending() == 0
+
+
+class Sent:
+    """Adds frames to the stream and remembers their messages, of which no two are the same."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.messages = []
+        self.unsure = []  # frames of which Redis did not say that it has them
+
+    def frames(self, count, records=3, **options):
+        """Only makes them; whoever adds them does it at least once."""
+        made = []
+        for _ in range(count):
+            first = len(self.messages)
+            self.messages += [f"m{number}" for number in range(first, first + records)]
+            made.append(frame([row(message) for message in self.messages[first:]], **options))
+        return made
+
+    def add(self, count=1, **options):
+        """The ids of their entries, unless Redis is lost meanwhile."""
+        return self._add(self.frames(count, **options))
+
+    def add_again(self):
+        """As the edge does, once Redis is back."""
+        unsure, self.unsure = self.unsure, []
+        return self._add(unsure)
+
+    def _add(self, frames):
+        try:
+            return add(self.stack.redis, frames)
+        except redis.ConnectionError:
+            self.unsure += frames
+            return []
+
+    def check(self, timeout=60):
+        check_exact(self.stack, self.messages, timeout)
