@@ -12,37 +12,42 @@
 namespace sluice {
 
 enum class BodyShape : uint8_t {
-    kRecord,  // one record
-    kBatch,   // {"logs": [records]}
+    kRecord,   // one record
+    kRecords,  // one record behind the other, as in NDJSON
+    kBatch,    // {"logs": [records]}, a bare array, or one record behind the other
 };
 
 struct BodyLimits {
     uint32_t records_max = kRecordsPerRequest;
     size_t record_bytes_max = kRecordBytes;  // of its JSON
     bool unknown_fields_refused = false;
+    bool partial = false;  // good records are stored, and bad ones left out
 };
 
 struct RecordError {
     uint32_t index;  // of the record in the batch
     RecordField field;
     Refusal refusal;
-    uint32_t offset;  // of the byte in the body where it was seen
+    uint32_t offset;  // of the byte in the body where it was seen: a value begins there
 };
 
-// What a body came to. Refused as a whole if refusal is set; else the rows of all records were
-// written. A batch with bad records is refused as a whole, with refusal that of the first.
+// What a body came to. Refused as a whole if refusal is set; else rows were written, of all records
+// or, if that is wanted, of the good ones. Otherwise a body with bad records is refused, with
+// refusal that of the first.
 struct BodyRows {
     static constexpr uint32_t kErrorsKept = 16;
 
     Refusal refusal = Refusal::kNone;
-    uint32_t offset = 0;  // where the JSON broke, for kMalformedJson
-    uint32_t records = 0;
-    uint32_t bad_records = 0;
+    uint32_t offset = 0;       // where the JSON broke, for kMalformedJson
+    uint32_t records = 0;      // in the body, as far as it was read
+    uint32_t rows = 0;         // good records
+    uint32_t bad_records = 0;  // and the first thing that was wrong with each:
+    uint32_t bad_by_refusal[kRefusalCount] = {};
     uint32_t errors_kept = 0;
     RecordError errors[kErrorsKept];
     uint8_t highest_level = 0;    // a Level, of all good records
-    uint32_t nuls_replaced = 0;   // \u0000 that became U+FFFD
-    uint32_t unknown_fields = 0;  // ignored
+    uint32_t nuls_replaced = 0;   // \u0000 that became U+FFFD, in good records
+    uint32_t unknown_fields = 0;  // ignored, in good records and beside "logs"
 };
 
 // Rows of a body never need more room than this.

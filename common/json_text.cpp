@@ -1,5 +1,7 @@
 #include "common/json_text.hpp"
 
+#include <algorithm>
+
 namespace sluice {
 
 char* json_escape(std::string_view text, char* out) noexcept {
@@ -40,6 +42,26 @@ char* json_escape(std::string_view text, char* out) noexcept {
         }
     }
     return out;
+}
+
+std::string_view json_excerpt(std::string_view json, size_t offset, size_t bytes_max) noexcept {
+    const std::string_view rest = json.substr(std::min(offset, json.size()));
+    size_t end = 0;
+    if (!rest.empty() && rest.front() == '"') {
+        for (end = 1; end < rest.size() && rest[end] != '"'; end++) {
+            end += rest[end] == '\\' ? 1 : 0;
+        }
+        end++;
+    } else if (!rest.empty() && rest.front() != '{' && rest.front() != '[') {
+        end = rest.find_first_of(",]} \t\r\n");
+    } else {
+        end = rest.size();
+    }
+    end = std::min({end, rest.size(), bytes_max});
+    while (end > 0 && end < rest.size() && (static_cast<unsigned char>(rest[end]) & 0xc0) == 0x80) {
+        end--;
+    }
+    return rest.substr(0, end);
 }
 
 }  // namespace sluice

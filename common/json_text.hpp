@@ -11,4 +11,9 @@ namespace sluice {
 inline constexpr size_t kJsonEscapeFactor = 6;
 char* json_escape(std::string_view text, char* out) noexcept;
 
+// For a human: the beginning of the value at offset in JSON that is UTF-8, and no part of a
+// character.
+[[nodiscard]] std::string_view json_excerpt(std::string_view json, size_t offset,
+                                            size_t bytes_max) noexcept;
+
 }  // namespace sluice

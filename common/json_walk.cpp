@@ -21,6 +21,19 @@ Refusal JsonWalk::skip_scalar() noexcept {
     return refusal;
 }
 
+void JsonWalk::skip_by_brackets() noexcept {
+    size_t depth = 0;
+    do {
+        const char c = peek();
+        if (c == '{' || c == '[') {
+            depth++;
+        } else if (c == '}' || c == ']') {
+            depth--;
+        }
+        skip();
+    } while (depth != 0 && !at_end());
+}
+
 Refusal JsonWalk::skip_value() noexcept {
     uint64_t objects = 0;  // a bit for each open bracket, the innermost lowest: 1 = an object
     unsigned depth = 0;

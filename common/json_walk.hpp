@@ -46,6 +46,9 @@ class JsonWalk {
     [[nodiscard]] Refusal skip_value() noexcept;
     [[nodiscard]] const char* value_end() const noexcept { return value_end_; }
 
+    // Goes over the value by its brackets alone, whatever else is wrong with it.
+    void skip_by_brackets() noexcept;
+
   private:
     [[nodiscard]] Refusal skip_scalar() noexcept;
 

@@ -38,7 +38,7 @@ enum class Refusal : uint8_t {
     kInvalidUtf8,
     kEmptyBody,
     // The body as a whole: 422.
-    kNotAnObject,
+    kNotABatch,
     kLogsMissing,
     kLogsNotAnArray,
     kEmptyBatch,

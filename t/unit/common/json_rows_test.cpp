@@ -207,7 +207,6 @@ static void malformed_bodies_are_refused_whole(void**) {
                                   "{,}",
                                   "{\"a\":1 \"b\":2}",
                                   "{\"a\":1}}",
-                                  "{\"a\":1} {}",
                                   "{\"a\":[1,]}",
                                   "{\"a\":[1}",
                                   "{\"a\":\"x}",
@@ -226,7 +225,9 @@ static void malformed_bodies_are_refused_whole(void**) {
                                   ","}) {
         refused(BodyShape::kRecord, body, Refusal::kMalformedJson);
         refused(BodyShape::kBatch, body, Refusal::kMalformedJson);
+        refused(BodyShape::kRecords, body, Refusal::kMalformedJson);
     }
+    refused(BodyShape::kRecord, "{\"a\":1} {}", Refusal::kMalformedJson);
     refused(BodyShape::kRecord, "", Refusal::kEmptyBody);
     refused(BodyShape::kRecord, " \n\t ", Refusal::kEmptyBody);
     refused(BodyShape::kRecord, "{\"a\":\"\xff\"}", Refusal::kInvalidUtf8);
@@ -236,8 +237,9 @@ static void malformed_bodies_are_refused_whole(void**) {
 }
 
 static void a_batch_must_be_one(void**) {
-    refused(BodyShape::kBatch, "[]", Refusal::kNotAnObject);
-    refused(BodyShape::kBatch, "7", Refusal::kNotAnObject);
+    refused(BodyShape::kBatch, "[]", Refusal::kEmptyBatch);
+    refused(BodyShape::kBatch, "7", Refusal::kNotABatch);
+    refused(BodyShape::kBatch, "\"logs\"", Refusal::kNotABatch);
     refused(BodyShape::kBatch, "{}", Refusal::kLogsMissing);
     refused(BodyShape::kBatch, R"({"log":[]})", Refusal::kLogsMissing);
     refused(BodyShape::kBatch, R"({"logs":{}})", Refusal::kLogsNotAnArray);
@@ -312,6 +314,105 @@ static void a_parser_is_used_again(void**) {
     }
 }
 
+static const std::string kOne = record_with("");
+static const std::string kOneRow = "d\tINFO\tm\t{}\t\\N\n";
+
+static void a_batch_comes_in_three_shapes(void**) {
+    for (const std::string& body :
+         {"{\"logs\":[" + kOne + "," + kOne + "]}",
+          "{\"x\":{\"message\":1},\"logs\":[" + kOne + "," + kOne + "]}",
+          "{\"\\u006cogs\":[" + kOne + "," + kOne + "]}", "[" + kOne + "," + kOne + "]",
+          " [ " + kOne + " , " + kOne + " ] ", kOne + kOne, kOne + "\n" + kOne + "\n",
+          "\r\n" + kOne + "\r\n\r\n" + kOne,
+          "{\"x\":1," + kOne.substr(1) + "{\"y\":[]," + kOne.substr(1)}) {
+        const Parsed parsed = parse(BodyShape::kBatch, body);
+        if (parsed.out.refusal != Refusal::kNone) {
+            fail_msg("%s: %s", refusal_text(parsed.out.refusal).code, body.c_str());
+        }
+        assert_int_equal(parsed.out.records, 2);
+        assert_int_equal(parsed.out.rows, 2);
+        assert_text_equal(parsed.rows, kOneRow + kOneRow);
+    }
+    assert_text_equal(parse(BodyShape::kBatch, kOne).rows, kOneRow);
+}
+
+static void records_one_by_one_are_nothing_else(void**) {
+    assert_text_equal(parse(BodyShape::kRecords, kOne + "\n" + kOne + "\n").rows,
+                      kOneRow + kOneRow);
+    assert_text_equal(parse(BodyShape::kRecords, kOne).rows, kOneRow);
+    refused(BodyShape::kRecords, "", Refusal::kEmptyBody);
+    refused(BodyShape::kRecords, "\n\n", Refusal::kEmptyBody);
+    refused(BodyShape::kRecords, "[" + kOne + "]", Refusal::kRecordNotAnObject);
+    refused(BodyShape::kRecords, "{\"logs\":[" + kOne + "]}", Refusal::kMissing);
+    refused(BodyShape::kRecords, kOne + "," + kOne, Refusal::kMalformedJson);
+    refused(BodyShape::kRecords, kOne + "\n{\"device_id\":\"d", Refusal::kMalformedJson);
+    refused(BodyShape::kBatch, kOne + "\n{\"device_id\":\"d", Refusal::kMalformedJson);
+    refused(BodyShape::kBatch, kOne + "7", Refusal::kRecordNotAnObject);
+    BodyLimits limits;
+    limits.records_max = 2;
+    refused(BodyShape::kRecords, kOne + kOne + kOne, Refusal::kTooManyRecords, RecordField::kNone,
+            limits);
+    refused(BodyShape::kBatch, "[" + kOne + "," + kOne + "," + kOne + "]", Refusal::kTooManyRecords,
+            RecordField::kNone, limits);
+}
+
+static void in_partial_mode_bad_records_are_left_out(void**) {
+    BodyLimits limits;
+    limits.partial = true;
+    limits.record_bytes_max = 1000;
+    const std::string deep(70, '[');
+    for (const std::string& bad :
+         {std::string("7"), std::string("[[\"a\"],{}]"), std::string("{}"), std::string("\"x\""),
+          record_with(R"(,"message":"n")"), record_with(R"(,"log_data":{"a":1e999,"b":[{}]})"),
+          record_with(",\"log_data\":{\"a\":" + deep + std::string(70, ']') + "}"),
+          record_with(R"(,"\ud800":[{"a":2}])"), record_with(R"(,"x":"\ud800")"),
+          record_with(R"(,"log_data":{"\u0000":"\udc00"})"), std::string("1e999"),
+          record_with(",\"x\":\"" + std::string(1000, 'x') + "\""),
+          std::string(R"({"device_id":"d","log_level":"CRITICAL","message":""})")}) {
+        for (const std::string& body :
+             {bad + " " + kOne + bad + "\n" + kOne, kOne + bad + "\n" + kOne, kOne + kOne + bad}) {
+            const Parsed parsed = parse(BodyShape::kRecords, body, limits);
+            if (parsed.out.refusal != Refusal::kNone) {
+                fail_msg("%s: %s", refusal_text(parsed.out.refusal).code, body.c_str());
+            }
+            assert_text_equal(parsed.rows, kOneRow + kOneRow);
+            assert_int_equal(parsed.out.rows, 2);
+            assert_int_equal(parsed.out.records, 2 + parsed.out.bad_records);
+            const size_t before = body.find(bad) / kOne.size();
+            assert_int_equal(parsed.out.errors[0].index, before);
+            assert_int_equal(parsed.out.highest_level, static_cast<int>(Level::kInfo));
+            assert_int_equal(parsed.out.nuls_replaced, 0);
+            assert_int_equal(parsed.out.unknown_fields, 0);
+        }
+        const Parsed array = parse(BodyShape::kBatch, "[" + bad + "," + kOne + "]", limits);
+        assert_text_equal(array.rows, kOneRow);
+        const Parsed none = parse(BodyShape::kBatch, "[" + bad + "," + bad + "]", limits);
+        assert_true(none.out.refusal != Refusal::kNone);
+        assert_int_equal(none.out.bad_records, 2);
+        assert_text_equal(none.rows, "");
+        refused(BodyShape::kRecords, kOne + bad + " {", Refusal::kMalformedJson, RecordField::kNone,
+                limits);
+    }
+    // Broken JSON is nobody's record: what is behind it cannot be told apart.
+    for (const char* broken : {"{", R"({"a":"\x"})", R"({"a":[}])", R"({"message":"\x"})", ","}) {
+        refused(BodyShape::kRecords, kOne + broken + kOne, Refusal::kMalformedJson,
+                RecordField::kNone, limits);
+    }
+}
+
+static void bad_records_are_counted_by_what_is_wrong_first(void**) {
+    const std::string body =
+        "[" + kOne + R"(,7,{"device_id":"","log_level":"x"},{"device_id":""}])";
+    const Parsed parsed = parse(BodyShape::kBatch, body);
+    const auto count = [&](Refusal refusal) {
+        return parsed.out.bad_by_refusal[static_cast<unsigned>(refusal)];
+    };
+    assert_int_equal(parsed.out.bad_records, 3);
+    assert_int_equal(count(Refusal::kRecordNotAnObject), 1);
+    assert_int_equal(count(Refusal::kEmpty), 2);
+    assert_int_equal(count(Refusal::kMissing), 0);
+}
+
 int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_record_becomes_a_row),
@@ -323,6 +424,10 @@ int main() {
         cmocka_unit_test(limits_are_kept),
         cmocka_unit_test(malformed_bodies_are_refused_whole),
         cmocka_unit_test(a_batch_must_be_one),
+        cmocka_unit_test(a_batch_comes_in_three_shapes),
+        cmocka_unit_test(records_one_by_one_are_nothing_else),
+        cmocka_unit_test(in_partial_mode_bad_records_are_left_out),
+        cmocka_unit_test(bad_records_are_counted_by_what_is_wrong_first),
         cmocka_unit_test(every_bad_record_is_named_up_to_a_bound),
         cmocka_unit_test(what_ends_the_walk_still_has_its_index_and_field),
         cmocka_unit_test(nuls_become_replacements_and_are_counted),
