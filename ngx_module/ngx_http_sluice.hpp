@@ -99,6 +99,9 @@ typedef struct {
     ngx_str_t message_id;            /* of its first record */
     uint64_t redis_us;
 
+    ngx_str_t rejected;              /* members of the 200 about records that were left out */
+
+    unsigned partial:1;              /* bad records of a batch are left out */
     unsigned waiting:1;
     unsigned keyed:1;
     unsigned answered:1;

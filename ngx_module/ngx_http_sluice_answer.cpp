@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "common/json_text.hpp"
 #include "common/problem.hpp"
 #include "common/timestamp.hpp"
 #include "ngx_http_sluice_counters.hpp"
@@ -60,8 +61,12 @@ static ngx_int_t ngx_http_sluice_answer_problem(ngx_http_request_t *r,
     const sluice::Problem &problem, size_t members, ngx_buf_t **b);
 static ngx_int_t ngx_http_sluice_answer_add_header(ngx_http_request_t *r, const char *name,
     ngx_str_t value);
-static char *ngx_http_sluice_answer_errors(char *out, const sluice::BodyRows &rows,
-    ngx_uint_t batch);
+static char *ngx_http_sluice_answer_errors(char *out, const ngx_http_sluice_ctx_t *ctx,
+    const sluice::BodyRows &rows);
+
+/* At most, of an error in an answer. */
+#define NGX_HTTP_SLUICE_ERROR_BYTES  512
+#define NGX_HTTP_SLUICE_SEEN_BYTES   40
 
 
 static char *
@@ -242,8 +247,11 @@ ngx_http_sluice_answer_refusal(ngx_http_sluice_ctx_t *ctx, const sluice::BodyRow
     problem.code = text.code;
     problem.detail = std::string_view(reinterpret_cast<char *>(detail), end - detail);
 
-    /* members: offset, bad_records, and one object of less than 256 bytes an error */
-    if (ngx_http_sluice_answer_problem(r, problem, 128 + rows.errors_kept * 256, &b) != NGX_OK) {
+    /* members: offset, bad_records, errors */
+    if (ngx_http_sluice_answer_problem(r, problem,
+                                       128 + rows.errors_kept * NGX_HTTP_SLUICE_ERROR_BYTES, &b)
+        != NGX_OK)
+    {
         return text.status;
     }
 
@@ -251,7 +259,11 @@ ngx_http_sluice_answer_refusal(ngx_http_sluice_ctx_t *ctx, const sluice::BodyRow
     out = ngx_http_sluice_append(out, ",\"offset\":");
     out = ngx_http_sluice_append_number(out, rows.offset);
     if (rows.errors_kept) {
-        out = ngx_http_sluice_answer_errors(out, rows, batch);
+        if (batch) {
+            out = ngx_http_sluice_append(out, ",\"bad_records\":");
+            out = ngx_http_sluice_append_number(out, rows.bad_records);
+        }
+        out = ngx_http_sluice_answer_errors(out, ctx, rows);
     }
     *out++ = '}';
     b->last = reinterpret_cast<u_char *>(out);
@@ -261,12 +273,10 @@ ngx_http_sluice_answer_refusal(ngx_http_sluice_ctx_t *ctx, const sluice::BodyRow
 
 
 static char *
-ngx_http_sluice_answer_errors(char *out, const sluice::BodyRows &rows, ngx_uint_t batch)
+ngx_http_sluice_answer_errors(char *out, const ngx_http_sluice_ctx_t *ctx,
+    const sluice::BodyRows &rows)
 {
-    if (batch) {
-        out = ngx_http_sluice_append(out, ",\"bad_records\":");
-        out = ngx_http_sluice_append_number(out, rows.bad_records);
-    }
+    std::string_view  seen;
 
     out = ngx_http_sluice_append(out, ",\"errors\":[");
 
@@ -275,7 +285,7 @@ ngx_http_sluice_answer_errors(char *out, const sluice::BodyRows &rows, ngx_uint_
         const sluice::RefusalText  &text = sluice::refusal_text(error.refusal);
 
         out = ngx_http_sluice_append(out, i ? ",{" : "{");
-        if (batch) {
+        if (ctx->conf->ingest == NGX_HTTP_SLUICE_BATCH) {
             out = ngx_http_sluice_append(out, "\"index\":");
             out = ngx_http_sluice_append_number(out, error.index);
             *out++ = ',';
@@ -284,12 +294,45 @@ ngx_http_sluice_answer_errors(char *out, const sluice::BodyRows &rows, ngx_uint_
         out = ngx_http_sluice_append(out, sluice::field_name(error.field));
         out = ngx_http_sluice_append(out, "\",\"code\":\"");
         out = ngx_http_sluice_append(out, text.code);
+        out = ngx_http_sluice_append(out, "\",\"rule\":\"");
+        out = sluice::json_escape(text.rule, out);
+        if (error.refusal != sluice::Refusal::kMissing) {
+            seen = sluice::json_excerpt(ctx->body, error.offset, NGX_HTTP_SLUICE_SEEN_BYTES);
+            out = ngx_http_sluice_append(out, "\",\"seen\":\"");
+            out = sluice::json_escape(seen, out);
+        }
         out = ngx_http_sluice_append(out, "\",\"offset\":");
         out = ngx_http_sluice_append_number(out, error.offset);
         *out++ = '}';
     }
 
     return ngx_http_sluice_append(out, "]");
+}
+
+
+ngx_int_t
+ngx_http_sluice_answer_keep_rejected(ngx_http_sluice_ctx_t *ctx, const sluice::BodyRows &rows)
+{
+    char    *out;
+    u_char  *p;
+
+    p = static_cast<u_char *>(ngx_pnalloc(ctx->request->pool,
+                                  64 + rows.errors_kept * NGX_HTTP_SLUICE_ERROR_BYTES));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    out = reinterpret_cast<char *>(p);
+    out = ngx_http_sluice_append(out, ",\"rejected\":");
+    out = ngx_http_sluice_append_number(out, rows.bad_records);
+    if (rows.errors_kept) {
+        out = ngx_http_sluice_answer_errors(out, ctx, rows);
+    }
+
+    ctx->rejected.data = p;
+    ctx->rejected.len = reinterpret_cast<u_char *>(out) - p;
+
+    return NGX_OK;
 }
 
 
@@ -306,7 +349,8 @@ ngx_http_sluice_answer_queued(ngx_http_sluice_ctx_t *ctx, std::string_view entry
     ngx_http_sluice_answer_count(r, NGX_HTTP_SLUICE_CODE_QUEUED);
     ngx_http_sluice_worker.counters->records += ctx->records;
 
-    b = ngx_create_temp_buf(r->pool, 128 + ctx->records * (entry_id.size() + NGX_INT_T_LEN));
+    b = ngx_create_temp_buf(r->pool, 128 + ctx->rejected.len
+                                     + ctx->records * (entry_id.size() + NGX_INT_T_LEN));
     if (b == NULL) {
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
@@ -318,6 +362,9 @@ ngx_http_sluice_answer_queued(ngx_http_sluice_ctx_t *ctx, std::string_view entry
     } else {
         out = ngx_http_sluice_append(out, "{\"status\":\"queued\",\"count\":");
         out = ngx_http_sluice_append_number(out, ctx->records);
+        if (ctx->rejected.len) {
+            out = ngx_http_sluice_append(out, ngx_http_sluice_view(ctx->rejected));
+        }
         out = ngx_http_sluice_append(out, ",\"message_ids\":[");
     }
 

@@ -48,6 +48,10 @@ ngx_int_t ngx_http_sluice_answer_trouble_detail(ngx_http_request_t *r,
 ngx_int_t ngx_http_sluice_answer_refusal(ngx_http_sluice_ctx_t *ctx,
     const sluice::BodyRows &rows);
 
+/* In partial mode, what the 200 will say of the records that were left out. */
+ngx_int_t ngx_http_sluice_answer_keep_rejected(ngx_http_sluice_ctx_t *ctx,
+    const sluice::BodyRows &rows);
+
 /* its records are in the frame that Redis stored as entry_id */
 ngx_int_t ngx_http_sluice_answer_queued(ngx_http_sluice_ctx_t *ctx, std::string_view entry_id,
     int64_t time_ms);

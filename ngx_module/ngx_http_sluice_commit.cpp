@@ -211,6 +211,7 @@ ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
     limits.records_max = ctx->conf->records_max;
     limits.record_bytes_max = ctx->conf->record_bytes_max;
     limits.unknown_fields_refused = ctx->conf->unknown_fields != 0;
+    limits.partial = ctx->partial;
 
     rows = ngx_http_sluice_frame_make_room(frame, sluice::rows_bytes_max(ctx->body.size()));
     if (rows == NULL) {
@@ -222,8 +223,19 @@ ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
     ctx->records = body.records;
     counters->body_bytes += ctx->body.size();
 
+    if (body.bad_records) {
+        for (ngx_uint_t i = 0; i < sluice::kRefusalCount; i++) {
+            counters->bad_records[i] += body.bad_by_refusal[i];
+        }
+    }
+
     if (body.refusal != sluice::Refusal::kNone) {
         return ngx_http_sluice_answer_refusal(ctx, body);
+    }
+
+    ctx->records = body.rows;
+    if (ctx->partial && ngx_http_sluice_answer_keep_rejected(ctx, body) != NGX_OK) {
+        return ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_NO_MEMORY);
     }
 
     counters->nuls_replaced += body.nuls_replaced;
@@ -241,7 +253,7 @@ ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
     ctx->first = frame->records;
 
     frame->size += end - rows;
-    frame->records += body.records;
+    frame->records += body.rows;
 
     ngx_http_sluice_waiting_enter(&commit->waiting, &frame->requests, ctx);
 

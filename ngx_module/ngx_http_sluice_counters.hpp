@@ -31,6 +31,7 @@ struct ngx_http_sluice_counters_s {
     ngx_atomic_t answers[NGX_HTTP_SLUICE_CODES];
     ngx_atomic_t abandoned;      /* requests whose client went away while they waited */
     ngx_atomic_t records;        /* answered with 200 */
+    ngx_atomic_t bad_records[sluice::kRefusalCount];
     ngx_atomic_t body_bytes;
     ngx_atomic_t nuls_replaced;
     ngx_atomic_t unknown_fields;

@@ -122,6 +122,16 @@ ngx_http_sluice_metrics_requests(sluice::MetricsText &text, const ngx_http_sluic
         "POSTs whose client went away before the answer.", sum.abandoned);
     ngx_http_sluice_metrics_number(text, "sluice_edge_records_total", "counter",
         "Records answered with 200.", sum.records);
+
+    text.family("sluice_edge_bad_records_total", "counter",
+                "Records that were refused or left out, by what was wrong with them first.");
+    for (ngx_uint_t i = static_cast<ngx_uint_t>(sluice::Refusal::kRecordNotAnObject);
+         i < static_cast<ngx_uint_t>(sluice::Refusal::kNoMemory); i++)
+    {
+        text.sample("code", sluice::refusal_text(static_cast<sluice::Refusal>(i)).code,
+                    sum.bad_records[i]);
+    }
+
     ngx_http_sluice_metrics_number(text, "sluice_edge_body_bytes_total", "counter",
         "Bytes of bodies that were parsed.", sum.body_bytes);
     ngx_http_sluice_metrics_number(text, "sluice_edge_nuls_replaced_total", "counter",
