@@ -5,6 +5,10 @@
 namespace sluice {
 namespace {
 
+// "COPY logs, line 3, column message: ..."
+constexpr std::string_view kCopyContext = "COPY ";
+constexpr std::string_view kLine = ", line ";
+
 bool is_of_class(std::string_view sqlstate, std::string_view wanted) noexcept {
     return sqlstate.substr(0, 2) == wanted;
 }
@@ -37,14 +41,12 @@ PgFailure classify_sqlstate(std::string_view sqlstate, bool has_constraint) noex
 }
 
 uint64_t copy_line(std::string_view context) noexcept {
-    // "COPY logs, line 3, column message: ...". The lines before may be about a value ("JSON data,
-    // line 1: ..."), those behind may be the value's own.
-    constexpr std::string_view kCopy = "COPY ";
-    constexpr std::string_view kLine = ", line ";
+    // The lines before COPY's may be about a value ("JSON data, line 1: ..."), those behind may be
+    // the value's own.
     while (!context.empty()) {
         const std::string_view text = context.substr(0, context.find('\n'));
         const size_t at = text.find(kLine);
-        if (text.substr(0, kCopy.size()) == kCopy && at != std::string_view::npos) {
+        if (text.substr(0, kCopyContext.size()) == kCopyContext && at != std::string_view::npos) {
             uint64_t line = 0;
             const char* const digits = text.data() + at + kLine.size();
             const auto parsed = std::from_chars(digits, text.data() + text.size(), line);

@@ -33,7 +33,7 @@ CopyRows::CopyRows(const Batch& batch, const RowRange& rows)
         frame_ = place.frame;
         begin_frame(batch.frames()[frame_]);
         rest_ = place.rest;
-        row_id_ += place.position;
+        row_id_ += static_cast<int64_t>(place.position);
     }
 }
 
