@@ -296,6 +296,11 @@ void LoaderCore::rows_refused(const PgAction& action, PgReply& reply) {
 void LoaderCore::pg_failed(const PgAction& action, PgStatus status, const Now& now) {
     const bool storing = action.batch != nullptr && action.step != PgStep::kMakePartitions;
     ++counts_.pg_failures;
+    if (action.step == PgStep::kPruneLedger && status != PgStatus::kLost) {
+        // Somebody holds what it needs, or it may not: no batch waits for that. There is a next
+        // round.
+        return;
+    }
     store_ = StoreProgress();
     if (status == PgStatus::kLost) {
         pg_connected_ = false;

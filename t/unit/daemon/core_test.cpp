@@ -516,6 +516,21 @@ void pruning_gets_its_turn_however_many_batches_there_are(void**) {
     assert_in_range(batches, 3, 4);
 }
 
+void pruning_that_fails_holds_up_nothing(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1});
+    driver.commit();
+    driver.answer(driver.redis_until(RedisStep::kInspectOldest), {});
+    const PgAction prune = driver.pg_until(PgStep::kPruneLedger);
+    driver.read(RedisStep::kReadNew, {2});
+    driver.pass(LoadLimits{}.batch_age_us);
+    for (const PgStatus status : {PgStatus::kRetry, PgStatus::kRefused}) {
+        driver.refuse(prune, status);
+        assert_true(driver.core().postgres_up(driver.now_));
+        assert_int_equal(driver.core().next_pg(driver.now_).step, PgStep::kInsertLedger);
+    }
+}
+
 void the_ledger_is_not_pruned_by_a_clock_that_is_ahead(void**) {
     Driver driver;
     driver.read(RedisStep::kReadNew, {1});
@@ -567,6 +582,7 @@ int main() {
         cmocka_unit_test(the_ledger_is_pruned_behind_everything_that_may_come_back),
         cmocka_unit_test(pruning_in_pieces_lets_batches_come_between),
         cmocka_unit_test(pruning_gets_its_turn_however_many_batches_there_are),
+        cmocka_unit_test(pruning_that_fails_holds_up_nothing),
         cmocka_unit_test(the_ledger_is_not_pruned_by_a_clock_that_is_ahead),
         cmocka_unit_test(the_edge_is_told_when_postgres_goes_away),
     };
