@@ -6,6 +6,7 @@
 
 #include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_conf.hpp"
+#include "ngx_http_sluice_directives.hpp"
 #include "ngx_http_sluice_redis.hpp"
 #include "ngx_http_sluice_variables.hpp"
 #include "ngx_http_sluice_watch.hpp"
