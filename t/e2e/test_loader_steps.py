@@ -4,11 +4,11 @@ import os
 import signal
 import threading
 import time
-import uuid
 
 import pytest
 
 from harness.exact import Sent
+from harness.frames import keyed_id
 from harness.wire_proxy import COPY_STEPS, PG_STEPS, REDIS_STEPS, Wires, cut, hang, kill
 
 DAY_MS = 24 * 3600 * 1000
@@ -57,10 +57,8 @@ class Rounds:
             # Days that are not made ahead; the ledger of those that are long gone is not kept.
             self.days += 1
             self.sent.add(t_ms=int(time.time() * 1000) + (1 + self.days) * DAY_MS)
-        keyed = bytearray(uuid.uuid4().bytes)
-        keyed[6] = 0x80 | keyed[6] & 0x0F
         self.sent.add(2)
-        self.sent.add(u=bytes(keyed))
+        self.sent.add(u=keyed_id())
         self.sent.add(150 if step == "XTRIM" else 2, records=1)
 
     def consumer(self):

@@ -12,6 +12,13 @@ def row(message="m", device_id="d", level="INFO", log_data="{}", event_time="\\N
     )
 
 
+def keyed_id():
+    """A producer id of the kind that a request with an Idempotency-Key gets: a UUID version 8."""
+    data = bytearray(os.urandom(16))
+    data[6] = 0x80 | data[6] & 0x0F
+    return bytes(data)
+
+
 def frame(rows, t_ms=None, u=None, **fields):
     """The fields of a frame's entry; some may be given otherwise, so that it is damaged."""
     return {

@@ -8,6 +8,8 @@ import subprocess
 from . import build
 from .process import Process
 
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
 
 class Sluiced(Process):
     def __init__(self, folder, redis_url, postgres_dsn, settings=None):
@@ -19,6 +21,7 @@ class Sluiced(Process):
             **(settings or {}),
         }
         self.conf = build.render_conf("sluiced.toml", state=folder)
+        self.wall_clock = None  # by how much it is off at the next start: "+1d"
 
     def before_start(self):
         self.conf_path.write_text(self.conf)
@@ -35,7 +38,12 @@ class Sluiced(Process):
         return [build.SLUICED, self.verb, "--config", self.conf_path, "--pid-file", self.pid_path]
 
     def environment(self):
-        return {**build.sanitizer_environment(self.folder, self.name), **self.settings}
+        names = {**build.sanitizer_environment(self.folder, self.name), **self.settings}
+        if self.wall_clock:
+            names |= {"LD_PRELOAD": FAKETIME, "FAKETIME": self.wall_clock,
+                      "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+            names["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
+        return names
 
     def run(self, *arguments):
         """Runs a verb that ends by itself."""

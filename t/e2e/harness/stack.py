@@ -114,11 +114,13 @@ class Stack:
         wait_until(lambda: self.rows() >= count, timeout, f"{count} rows are in Postgres")
         assert self.rows() == count
 
-    def wait_drained(self, timeout=30):
-        """Nothing is left to be loaded: no entry unread, none read but not acknowledged."""
+    def wait_drained(self, timeout=30, by=None):
+        """Nothing is left to be loaded: no entry unread, none read but not acknowledged. By all
+        groups, or by one."""
 
         def drained():
-            groups = self.redis.client.xinfo_groups("logs:stream")
+            groups = [group for group in self.redis.client.xinfo_groups("logs:stream")
+                      if by in (None, group["name"].decode())]
             last = self.redis.client.xinfo_stream("logs:stream")["last-generated-id"]
             return groups and all(
                 group["pending"] == 0 and group["last-delivered-id"] == last for group in groups

@@ -1,0 +1,146 @@
+"""Redis forgets, is set back, is full, or serves others too: what comes next is stored all the same."""
+
+import re
+import shutil
+
+import pytest
+
+from harness import frames
+from harness.exact import Sent
+from harness.waiting import wait_until
+
+STREAM, GROUP = "logs:stream", "log_workers"
+STATE_LOST = "redis lost state, or its group was set back"
+MEGABYTE = 1 << 20
+
+
+@pytest.fixture
+def stack(make_stack):
+    stack = make_stack()
+    stack.allow(STATE_LOST)
+    return stack.start_loading()
+
+
+def state_losses(loader):
+    """As it says itself when it has stopped."""
+    loader.stop()
+    return int(re.findall(r"loader stopped .*state_losses=(\d+)", loader.log_text())[-1])
+
+
+LOSSES = {
+    "FLUSHALL": lambda client: client.flushall(),
+    "DEL": lambda client: client.delete(STREAM),
+    "XGROUP DESTROY": lambda client: client.xgroup_destroy(STREAM, GROUP),
+    "XGROUP SETID back": lambda client: client.xgroup_setid(STREAM, GROUP, "0-1"),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_lost_state_is_noticed_and_new_frames_are_stored(stack, name):
+    """Also those that get ids which others had before, as from a Redis whose clock is behind."""
+    sent = Sent(stack)
+    first_id = sent.add(50)[0]
+    sent.check()
+    LOSSES[name](stack.redis.client)
+    if name in ("FLUSHALL", "DEL"):
+        (frame,) = sent.frames(1)
+        stack.redis.client.xadd(STREAM, frame, id=first_id)
+    if name != "XGROUP SETID back":  # which would not matter, once something is read behind it
+        sent.add(50)
+    wait_until(lambda: stack.redis.client.xinfo_groups(STREAM), 15, "there is a group again")
+    wait_until(lambda: STATE_LOST in stack.loader.log_text(), 15, "the loader says so")
+    sent.add(1)
+    sent.check()
+    assert state_losses(stack.loader) >= 1
+
+
+@pytest.mark.parametrize("name", ["XGROUP DESTROY", "XGROUP SETID back"])
+def test_a_group_that_is_lost_again_and_again_under_load(stack, name):
+    """The stream stays: nothing of it is lost, and what is read again is not stored again."""
+    sent = Sent(stack)
+    for _ in range(30):
+        sent.add(40)
+        LOSSES[name](stack.redis.client)
+    wait_until(lambda: stack.redis.client.xinfo_groups(STREAM), 15, "there is a group")
+    sent.check()
+
+
+def test_a_redis_that_comes_back_as_it_was_before(stack):
+    """An older append-only file, or a replica that was behind: it issues ids again."""
+    sent = Sent(stack)
+    sent.add(20)
+    stack.wait_drained()
+    stack.redis.stop()
+    shutil.copytree(stack.folder / "redis", stack.folder / "redis-before")
+    stack.redis.start()
+    sent.add(20)
+    stack.wait_drained()
+    stack.redis.kill()
+    shutil.rmtree(stack.folder / "redis")
+    shutil.move(stack.folder / "redis-before", stack.folder / "redis")
+    stack.redis.start()
+    sent.add(20)
+    sent.check()
+    assert state_losses(stack.loader) >= 1
+
+
+def test_a_full_redis_is_drained_by_a_loader_that_comes_back(stack):
+    """Without an operator, and its memory returns to what it was."""
+    client = stack.redis.client
+    sent = Sent(stack)
+    sent.add(20)
+    sent.check()
+    stack.loader.stop()
+    base = client.info("memory")["used_memory"]
+    client.config_set("maxmemory", base + 8 * MEGABYTE)
+    while not sent.unsure:
+        sent.add(records=2000)
+    assert client.info("memory")["used_memory"] > base + 6 * MEGABYTE
+    stack.loader.start()
+    wait_until(lambda: client.info("memory")["used_memory"] < base + 4 * MEGABYTE, 30, "there is room")
+    sent.add_again()
+    sent.check()
+    wait_until(lambda: client.info("memory")["used_memory"] < base + MEGABYTE // 2, 15,
+               "memory is as before")
+
+
+def add_group_left_behind(stack, sent):
+    """A group that has read only the first of what is there."""
+    client = stack.redis.client
+    client.xgroup_create(STREAM, "others", id="0")
+    ids = sent.add(300, records=1)
+    ((_, entries),) = client.xreadgroup("others", "one", {STREAM: ">"}, count=150)
+    client.xack(STREAM, "others", *[entry_id for entry_id, _ in entries[:100]])
+    return ids
+
+
+def trims(client):
+    return client.info("commandstats")["cmdstat_xtrim"]["calls"]
+
+
+def test_a_group_that_is_named_holds_back_trimming(make_stack):
+    stack = make_stack(load={"SLUICED_REDIS_OTHER_GROUPS": "others"})
+    stack.start_loading()
+    wait_until(lambda: "a configured group does not exist" in stack.loader.log_text(), 15,
+               "the loader misses the other group")
+    client = stack.redis.client
+    sent = Sent(stack)
+    ids = add_group_left_behind(stack, sent)
+    stack.wait_drained(by=GROUP)
+    wait_until(lambda: stack.redis.stream_length() < 300, 15, "it is trimmed a little")
+    assert client.xrange(STREAM, count=1)[0][0].decode() <= ids[100], "not what it has not acknowledged"
+    rounds = trims(client)
+    sent.add(1)
+    wait_until(lambda: trims(client) >= rounds + 3, 15, "trimming was tried again")
+    assert stack.redis.stream_length() >= 200
+    while entries := client.xreadgroup("others", "one", {STREAM: ">"}):
+        client.xack(STREAM, "others", *[entry_id for entry_id, _ in entries[0][1]])
+    client.xack(STREAM, "others", *ids)
+    sent.check()
+
+
+def test_a_group_that_is_not_named_does_not(stack):
+    sent = Sent(stack)
+    add_group_left_behind(stack, sent)
+    stack.wait_drained(by=GROUP)
+    wait_until(lambda: stack.redis.stream_length() == 0, 15, "the stream is trimmed")
