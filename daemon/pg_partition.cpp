@@ -77,7 +77,8 @@ bool make_partition(PgConnection* connection, PartitionKind kind, int64_t number
     }
     // The check spares ATTACH a scan; attached, the bounds say the same.
     if (!connection->execute(
-            "CREATE TABLE " + name + " (LIKE " + parent + ", CONSTRAINT bounds CHECK (" + column +
+            "CREATE TABLE " + name + " (LIKE " + parent +
+            " INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CONSTRAINT bounds CHECK (" + column +
             " >= " + from + " AND " + column + " < " + to + ")) WITH (" + kStorage +
             "); ALTER TABLE " + parent + " ATTACH PARTITION " + name + " FOR VALUES FROM (" + from +
             ") TO (" + to + "); ALTER TABLE " + name + " DROP CONSTRAINT bounds") ||
