@@ -98,8 +98,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         }
         return 0;
     }
-    require((shape != BodyShape::kRecords && ask_of_one(body, size) != Opinion::kRefuses) ||
-            (shape != BodyShape::kRecord && ask_of_many(body, size) != Opinion::kRefuses));
+    if (out.bad_records == 0) {  // one that is left out is not read to its end
+        require((shape != BodyShape::kRecords && ask_of_one(body, size) != Opinion::kRefuses) ||
+                (shape != BodyShape::kRecord && ask_of_many(body, size) != Opinion::kRefuses));
+    }
     require(out.records == out.rows + out.bad_records && (limits.partial || out.bad_records == 0));
     uint32_t lines = 0, tabs = 0;
     for (const char* p = rows.get(); p < end; p++) {
