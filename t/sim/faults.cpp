@@ -26,12 +26,28 @@ void crash_redis(World* world) {
     world->redis.set_id_floor({});
 }
 
-// The clock may have gone back meanwhile, so that ids are issued again.
+// To when an entry was added that the stream no longer knows: ids are issued again.
+void set_clock_back(World* world, const std::vector<StreamEntry>& before) {
+    const StreamId last_id = world->redis.last_id();
+    std::vector<uint64_t> lost_ms;
+    for (const StreamEntry& entry : before) {
+        if (last_id < entry.id) {
+            lost_ms.push_back(entry.id.ms);
+        }
+    }
+    if (!lost_ms.empty() && world->chance.percent(70)) {
+        const uint64_t ms = lost_ms[world->chance.below(lost_ms.size())];
+        world->redis_clock_offset_ms += static_cast<int64_t>(ms - world->redis_clock_ms());
+    }
+}
+
 void fall_back(World* world) {
+    const std::vector<StreamEntry> before = world->redis.entries();
     crash_redis(world);
     world->redis.fall_back();
+    world->redis_lost_state = true;
     world->judge.entries_lost(world->redis);
-    world->redis_clock_offset_ms -= world->chance.among({0, 50, 100, 1000});
+    set_clock_back(world, before);
 }
 
 // A trim is several questions and their conclusion. What happens in between is seen by none of them
@@ -44,6 +60,7 @@ bool somebody_trims(const World& world) {
 void remove_group(World* world, GroupName name) {
     if (!somebody_trims(*world)) {
         world->redis.remove_group(name);
+        world->redis_lost_state = true;
     }
 }
 
@@ -53,12 +70,28 @@ void remove_group(World* world, GroupName name) {
 void remove_stream(World* world) {
     const StreamId last_id = world->redis.last_id();
     world->redis.remove_stream();
+    world->redis_lost_state = true;
     world->judge.entries_lost(world->redis);
     const bool may_issue_again =
         world->loaders.size() == 1 && world->late_commands.empty() && !somebody_trims(*world);
     if (!may_issue_again) {
         world->redis.set_id_floor(std::max(last_id.next(), world->redis.id_floor()));
     }
+}
+
+// By somebody's hand, also ones that were read and not yet acknowledged.
+void delete_entries(World* world) {
+    SimRedis& redis = world->redis;
+    const std::vector<StreamEntry>& entries = redis.entries();
+    const std::vector<Pending>& pending = redis.group(GroupName::kLoaders).pending;
+    size_t count = 1 + world->chance.below(3);
+    if (!pending.empty()) {
+        count += static_cast<size_t>(
+            std::count_if(entries.begin(), entries.end(),
+                          [&](const StreamEntry& entry) { return entry.id < pending.front().id; }));
+    }
+    redis.remove_oldest(std::min(entries.size(), count));
+    world->judge.entries_lost(redis);
 }
 
 void lose_connection_to_postgres(World* world) {
@@ -104,8 +137,7 @@ void hit_redis(World* world, Fault fault) {
             remove_group(world, GroupName::kLoaders);
             break;
         case Fault::kEntriesDeleted:
-            redis.remove_oldest(std::min<size_t>(redis.entries().size(), 1 + chance.below(3)));
-            world->judge.entries_lost(redis);
+            delete_entries(world);
             break;
         case Fault::kRedisFull:
             redis.set_entries_max(chance.percent(70) ? redis.entries().size() : SIZE_MAX);
@@ -187,6 +219,7 @@ void pause(World* world) {
 }  // namespace
 
 void strike(World* world, Fault fault) {
+    ++world->faults_struck;
     if (world->trace.on()) {
         world->trace.line("fault: %s", name_of(fault));
     }

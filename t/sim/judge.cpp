@@ -73,12 +73,12 @@ void Judge::check_frame(const LedgerRow& ledger, const Written& written) {
     std::vector<unsigned> rows(frame->records());
     std::vector<unsigned> letters(frame->records());
     for (const StoredRow& row : written.rows) {
-        if (row.frame != frame) {
+        if (row.frame != frame || row.id != ledger.first_row_id + row.position) {
             continue;
         }
-        if (row.id != ledger.first_row_id + row.position || !row_ids_.insert(row.id).second) {
-            violated("row id %lld of frame %u is not its own", static_cast<long long>(row.id),
-                     frame->number);
+        if (!row_ids_.insert(row.id).second) {
+            violated("row id %lld was given twice, the second time in frame %u",
+                     static_cast<long long>(row.id), frame->number);
         }
         rows[row.position] += row.t_ms == ledger.t_ms ? 1 : 0;
     }

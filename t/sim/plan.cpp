@@ -22,7 +22,7 @@ LoadLimits draw_limits(Chance* chance) {
     limits.read_count_max = static_cast<uint32_t>(chance->among({1, 3, 64}));
     limits.claim_interval_us = chance->among({20 * kMs, 200 * kMs, 2 * kSecondUs});
     limits.trim_interval_us = chance->among({0 * kMs, 5 * kMs, 200 * kMs});
-    limits.prune_interval_us = chance->among({100 * kMs, 2 * kSecondUs});
+    limits.prune_interval_us = chance->among({10 * kSecondUs, 600 * kSecondUs});
     limits.ledger_keep_ms = chance->among({1, 2, 48}) * kHourMs;
     return limits;
 }
@@ -38,26 +38,33 @@ Plan::Plan(Chance* chance)
       node_entries(chance->among({1U, 1U, 2U, 5U})),
       start_ms(kMidnightMs + chance->among({-kHourMs / 2, -300 * int64_t{1}, kHourMs / 2})),
       has_archive(chance->percent(40)),
+      slow_lane(chance->percent(50) ? Lane::kRedis : Lane::kPg),
+      slow_percent(static_cast<unsigned>(chance->among({0, 0, 80, 95}))),
       send_percent(static_cast<unsigned>(chance->among({4, 10, 25}))),
-      odd_entry_percent(static_cast<unsigned>(chance->among({0, 0, 10}))),
+      odd_entry_percent(static_cast<unsigned>(chance->among({0, 0, 10, 60}))),
       poison_percent(static_cast<unsigned>(chance->among({0, 0, 5, 30}))),
       odd_time_percent(static_cast<unsigned>(chance->among({0, 10, 40}))),
       keyed_percent(static_cast<unsigned>(chance->among({0, 10, 50}))),
-      fault_per_mille(static_cast<unsigned>(chance->among({0, 10, 30, 100}))),
-      hours_pass(chance->percent(10)) {
+      fault_per_mille(static_cast<unsigned>(chance->among({0, 10, 30, 100, 100}))),
+      snapshot_percent(static_cast<unsigned>(chance->among({1, 3, 10}))),
+      hours_pass(chance->percent(20)) {
     if (has_archive) {
         limits.trim_groups.emplace_back(kGroupNames[static_cast<size_t>(GroupName::kArchive)]);
     }
     limits.trim_groups.emplace_back(kGroupNames[static_cast<size_t>(GroupName::kLoaders)]);
-    const unsigned fault_percent = chance->among({15U, 40U});
+    const unsigned fault_percent = chance->among({8U, 15U, 40U});
     for (unsigned fault = 0; fault < static_cast<unsigned>(Fault::kCount); ++fault) {
         if (chance->percent(fault_percent)) {
             faults.push_back(static_cast<Fault>(fault));
         }
     }
-    // The ledger is pruned by the frames' own times. One whose time is far off, or that another
-    // loader holds since hours, may come back when its hour is pruned already.
-    if (odd_time_percent != 0 || (hours_pass && loaders > 1)) {
+    if (hours_pass && !has(Fault::kLongPause)) {
+        faults.push_back(Fault::kLongPause);
+    }
+    // The ledger is pruned by the frames' own times, not by when they were stored: too early for
+    // frames whose time is far off, and for a backlog older than what is kept, should Redis lose
+    // the acknowledgements.
+    if (odd_time_percent != 0 || (hours_pass && has(Fault::kRedisFallsBack))) {
         limits.ledger_keep_ms = kForEverMs;
     }
 }

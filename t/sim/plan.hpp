@@ -36,6 +36,8 @@ enum class Fault : uint8_t {
     kCount,
 };
 
+enum class Lane : uint8_t { kRedis, kPg };
+
 struct Plan {
     explicit Plan(Chance* chance);
 
@@ -46,6 +48,8 @@ struct Plan {
     uint64_t node_entries;
     int64_t start_ms;  // the wall's clock in the beginning
     bool has_archive;  // a group that trimming waits for
+    Lane slow_lane;    // of every loader; it moves seldom
+    unsigned slow_percent;
     unsigned send_percent;
     unsigned odd_entry_percent;  // of another layout than a frame's
     unsigned poison_percent;     // of records
@@ -53,7 +57,8 @@ struct Plan {
     unsigned keyed_percent;
     unsigned fault_per_mille;
     std::vector<Fault> faults;
-    bool hours_pass;  // in long pauses: only then may the ledger be pruned
+    unsigned snapshot_percent;  // of steps: how much is lost when Redis falls back
+    bool hours_pass;            // in long pauses: only then may the ledger be pruned
 
     [[nodiscard]] bool has(Fault fault) const;
     // Whether claims find anything in the time that a schedule takes: if not, each loader must come

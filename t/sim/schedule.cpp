@@ -38,6 +38,12 @@ World::World(uint64_t seed, bool traced)
     }
 }
 
+bool World::others_hold_rows(const SimLoader* loader) const {
+    return std::any_of(loaders.begin(), loaders.end(), [loader](const auto& other) {
+        return other.get() != loader && other->running() && other->core().buffered_bytes() != 0;
+    });
+}
+
 void Schedule::run(Tally* tally) {
     tally_ = tally;
     pass_time(0);
@@ -176,7 +182,7 @@ void Schedule::see_to_servers() {
         }
         perform_redis(&world_, late.loader, late.action);
     }
-    if (world_.plan.has(Fault::kRedisFallsBack) && chance.percent(5)) {
+    if (world_.plan.has(Fault::kRedisFallsBack) && chance.percent(world_.plan.snapshot_percent)) {
         world_.redis.keep_snapshot();
     }
 }
@@ -212,7 +218,10 @@ void Schedule::move_some_lane() {
         return;
     }
     const Mover& mover = ready[world_.chance.below(count)];
-    move_on(mover.loader, mover.lane, 70);
+    const bool slow = mover.lane == world_.plan.slow_lane;
+    if (!slow || !world_.chance.percent(world_.plan.slow_percent)) {
+        move_on(mover.loader, mover.lane, 70);
+    }
 }
 
 // Often several moves in a row, so that a schedule comes far within its steps.

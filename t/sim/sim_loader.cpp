@@ -27,6 +27,8 @@ void SimLoader::start() {
     redis_run_ = 0;
     session_ = 0;
     trimming_ = false;
+    stopping_ = false;
+    stopped_well_at_fault_ = UINT64_MAX;
     expected_ = {};
     if (world_->trace.on()) {
         world_->trace.line("loader %u starts", number_);
@@ -46,12 +48,24 @@ void SimLoader::kill() {
 }
 
 void SimLoader::stop() {
+    // What is being read at this moment is left to whoever comes next; what is being answered may
+    // be bad news.
+    const bool well = !stopping_ && redis_lane_.phase == Phase::kIdle &&
+                      pg_lane_.phase != Phase::kAnswered && core_->postgres_up(now()) &&
+                      world_->postgres.is_open(session_) && core_->counts().batches_refused == 0 &&
+                      !world_->plan.has(Fault::kPgRefusesAllRows) &&
+                      !world_->plan.has(Fault::kPgPartitionDropped);
+    stopped_well_at_fault_ = well ? world_->faults_struck : UINT64_MAX;
+    stopping_ = true;
     core_->stop();
     wake(Lane::kRedis);
     wake(Lane::kPg);
 }
 
 void SimLoader::retire() {
+    if (stopped_well_at_fault_ == world_->faults_struck && core_->buffered_bytes() != 0) {
+        violated("loader %u was stopped and left rows behind that it could have stored", number_);
+    }
     world_->postgres.abandon(session_, world_->now_us, false);
     core_.reset();
 }
@@ -180,6 +194,9 @@ void SimLoader::send_pg() {
     } else if (!postgres.is_open(session_) || !world_->postgres_up()) {
         session_ = 0;
         pg_reply_.status = PgStatus::kLost;
+    } else if (pg_action_.step == PgStep::kPruneLedger && world_->others_hold_rows(this)) {
+        postgres.roll_back(session_);
+        pg_reply_.status = PgStatus::kRetry;
     } else {
         if (pg_action_.step == PgStep::kCommit) {
             const Written& written = postgres.written(session_);
@@ -327,6 +344,9 @@ void SimLoader::check_core() const {
         counts.redis_failures != expected_.redis_failures ||
         counts.pg_failures != expected_.pg_failures) {
         violated("loader %u counts otherwise than it was answered", number_);
+    }
+    if (counts.state_losses != 0 && !world_->redis_lost_state) {
+        violated("loader %u says that Redis lost state, which it did not", number_);
     }
     const LoadLimits& limits = world_->plan.limits;
     const uint64_t batch_max = largest_entry_ <= kEntryBytesAtLeast

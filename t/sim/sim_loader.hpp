@@ -7,13 +7,12 @@
 #include <memory>
 
 #include "daemon/load/core.hpp"
+#include "t/sim/plan.hpp"
 #include "t/sim/sim_postgres.hpp"
 
 namespace sluice::sim {
 
 struct World;
-
-enum class Lane : uint8_t { kRedis, kPg };
 
 class SimLoader {
   public:
@@ -21,8 +20,8 @@ class SimLoader {
 
     void start();
     void kill();
-    void stop();  // as SIGTERM does: it ends when both lanes have come to rest
-    void retire();
+    void stop();    // as SIGTERM does: it ends when both lanes have come to rest
+    void retire();  // once it has ended
     [[nodiscard]] bool running() const noexcept { return core_ != nullptr; }
     [[nodiscard]] bool ended() const noexcept;
     [[nodiscard]] const LoaderCore& core() const noexcept { return *core_; }
@@ -91,6 +90,9 @@ class SimLoader {
     uint64_t seen_ended_ = 0;  // transactions, when a statement began to wait for one
     bool pg_waits_ = false;
 
+    bool stopping_ = false;
+    // How many faults there had been when it was stopped with Postgres well; else no such number.
+    uint64_t stopped_well_at_fault_ = UINT64_MAX;
     LoadCounts expected_commit_;  // what the COMMIT under way adds
     LoadCounts expected_;
     uint64_t largest_entry_ = 0;

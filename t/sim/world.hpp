@@ -36,6 +36,10 @@ struct World {
         return static_cast<uint64_t>((wall_ms() + redis_clock_offset_ms) / kTickMs * kTickMs);
     }
 
+    // Somebody else may hold frames that are older than what the ledger keeps, when hours pass
+    // between one loader's storing and another's: then nothing may be pruned.
+    [[nodiscard]] bool others_hold_rows(const SimLoader* loader) const;
+
     Chance chance;
     int64_t now_us;
     Trace trace;
@@ -47,6 +51,8 @@ struct World {
     int64_t redis_up_at_us = 0;
     int64_t postgres_up_at_us = 0;
     int64_t redis_clock_offset_ms = 0;
+    bool redis_lost_state = false;
+    uint64_t faults_struck = 0;
     uint64_t redis_run = 1;  // connections end with the run they were made to
     std::vector<LateCommand> late_commands;
     std::vector<SentFrame*> recently_sent;
