@@ -14,6 +14,7 @@ extern "C" {
 }
 
 #include "common/frame.hpp"
+#include "common/inflate.hpp"
 #include "common/json_rows.hpp"
 
 extern "C" ngx_module_t ngx_http_sluice_module;
@@ -84,6 +85,7 @@ typedef struct {
     ngx_http_sluice_loc_conf_t *conf;
 
     sluice::BodyShape shape;
+    sluice::Coding coding;
     std::string_view body;
     u_char *gathered;                /* a body that comes in pieces, and the room for it */
     size_t room;
@@ -92,6 +94,7 @@ typedef struct {
     ngx_http_sluice_frame_t *frame;  /* NULL: it waits for room */
     ngx_uint_t first;                /* position of its first record in the frame */
     ngx_uint_t records;
+    struct evp_md_ctx_st *digest;    /* of a keyed request, until it has its key_id */
     sluice::ProducerId key_id;       /* of a keyed request's frame */
 
     /* what it came to, for variables */

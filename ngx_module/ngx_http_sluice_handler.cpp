@@ -5,44 +5,27 @@
 
 #include "ngx_http_sluice_handler.hpp"
 
-#include <openssl/evp.h>
-
 #include "ngx_http_sluice_answer.hpp"
 #include "ngx_http_sluice_commit.hpp"
+#include "ngx_http_sluice_header.hpp"
+#include "ngx_http_sluice_key.hpp"
 
 
-#define NGX_HTTP_SLUICE_KEY_MAX      255
-#define NGX_HTTP_SLUICE_PIECES_MIN   (16 * 1024)
+#define NGX_HTTP_SLUICE_PIECES_MIN  (16 * 1024)
 
 
-static ngx_uint_t ngx_http_sluice_check_header(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_trouble_e *trouble);
-static ngx_uint_t ngx_http_sluice_is_json(const ngx_str_t &type);
-static ngx_uint_t ngx_http_sluice_is_early(ngx_http_request_t *r);
-static ngx_int_t ngx_http_sluice_read_key(ngx_http_request_t *r, ngx_str_t *key);
-static ngx_table_elt_t *ngx_http_sluice_find_header(ngx_http_request_t *r, std::string_view name,
-    ngx_uint_t *count);
 static void ngx_http_sluice_body_handler(ngx_http_request_t *r);
 static void ngx_http_sluice_pieces_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_gather(ngx_http_sluice_ctx_t *ctx, ngx_chain_t *in);
 static void ngx_http_sluice_submit(ngx_http_sluice_ctx_t *ctx);
-static ngx_int_t ngx_http_sluice_make_key_id(ngx_http_sluice_ctx_t *ctx);
 static void ngx_http_sluice_cleanup(void *data);
-
-
-static ngx_uint_t
-ngx_http_sluice_equal_nocase(std::string_view a, std::string_view b)
-{
-    return a.size() == b.size()
-           && ngx_strncasecmp(ngx_http_sluice_str(a).data, ngx_http_sluice_str(b).data, a.size())
-              == 0;
-}
 
 
 ngx_int_t
 ngx_http_sluice_handler(ngx_http_request_t *r)
 {
     ngx_int_t                   rc;
+    std::string_view            detail;
     ngx_http_cleanup_t         *cln;
     ngx_http_sluice_ctx_t      *ctx;
     ngx_http_sluice_trouble_e   trouble;
@@ -58,21 +41,22 @@ ngx_http_sluice_handler(ngx_http_request_t *r)
     ctx->request = r;
     ctx->conf = static_cast<ngx_http_sluice_loc_conf_t *>(
         ngx_http_get_module_loc_conf(r, ngx_http_sluice_module));
-    ctx->shape = ctx->conf->ingest == NGX_HTTP_SLUICE_LOG ? sluice::BodyShape::kRecord
-                                                          : sluice::BodyShape::kBatch;
 
     cln->handler = ngx_http_sluice_cleanup;
     cln->data = ctx;
 
     ngx_http_set_ctx(r, ctx, ngx_http_sluice_module);
 
-    if (!ngx_http_sluice_check_header(r, ctx, &trouble)) {
+    trouble = ngx_http_sluice_header_read(ctx, &detail);
+
+    if (trouble != NGX_HTTP_SLUICE_TROUBLES) {
         rc = ngx_http_discard_request_body(r);
         if (rc != NGX_OK) {
             return rc;
         }
 
-        return ngx_http_sluice_answer_trouble(r, trouble);
+        return detail.empty() ? ngx_http_sluice_answer_trouble(r, trouble)
+                              : ngx_http_sluice_answer_trouble_detail(r, trouble, detail);
     }
 
     if (r->headers_in.content_length_n >= 0 && !r->headers_in.chunked) {
@@ -89,170 +73,6 @@ ngx_http_sluice_handler(ngx_http_request_t *r)
     }
 
     return rc >= NGX_HTTP_SPECIAL_RESPONSE ? rc : NGX_DONE;
-}
-
-
-/* Everything that can be said before the body is there. */
-
-static ngx_uint_t
-ngx_http_sluice_check_header(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx,
-    ngx_http_sluice_trouble_e *trouble)
-{
-    ngx_int_t         rc;
-    ngx_str_t         key;
-    ngx_table_elt_t  *encoding;
-
-    if (r->method != NGX_HTTP_POST) {
-        *trouble = NGX_HTTP_SLUICE_WRONG_METHOD;
-        return 0;
-    }
-
-    if (ngx_http_sluice_is_early(r)) {
-        *trouble = NGX_HTTP_SLUICE_EARLY_DATA;
-        return 0;
-    }
-
-    /* without a type it is taken for JSON */
-    if (r->headers_in.content_type
-        && !ngx_http_sluice_is_json(r->headers_in.content_type->value))
-    {
-        *trouble = NGX_HTTP_SLUICE_WRONG_TYPE;
-        return 0;
-    }
-
-    encoding = ngx_http_sluice_find_header(r, "Content-Encoding", NULL);
-    if (encoding
-        && !ngx_http_sluice_equal_nocase(ngx_http_sluice_view(encoding->value), "identity"))
-    {
-        *trouble = NGX_HTTP_SLUICE_WRONG_ENCODING;
-        return 0;
-    }
-
-    rc = ngx_http_sluice_read_key(r, &key);
-    if (rc == NGX_ERROR) {
-        *trouble = NGX_HTTP_SLUICE_BAD_KEY;
-        return 0;
-    }
-
-    ctx->keyed = rc == NGX_OK;
-
-    return 1;
-}
-
-
-/* application/json or application/...+json, in UTF-8 */
-
-static ngx_uint_t
-ngx_http_sluice_is_json(const ngx_str_t &type)
-{
-    u_char            *charset;
-    ngx_str_t          needle = ngx_string("charset=");
-    std::string_view   text = ngx_http_sluice_view(type), name, value;
-
-    name = text.substr(0, text.find(';'));
-    while (!name.empty() && (name.back() == ' ' || name.back() == '\t')) {
-        name.remove_suffix(1);
-    }
-
-    if (!ngx_http_sluice_equal_nocase(name, "application/json")
-        && (name.size() < 17
-            || !ngx_http_sluice_equal_nocase(name.substr(0, 12), "application/")
-            || !ngx_http_sluice_equal_nocase(name.substr(name.size() - 5), "+json")))
-    {
-        return 0;
-    }
-
-    charset = ngx_strlcasestrn(type.data + name.size(), type.data + type.len, needle.data,
-                               needle.len - 1);
-    if (charset == NULL) {
-        return 1;
-    }
-
-    value = text.substr(charset - type.data + needle.len);
-    value = value.substr(0, value.find_first_of("; \t"));
-    if (value.size() >= 2 && value.front() == '"' && value.back() == '"') {
-        value = value.substr(1, value.size() - 2);
-    }
-
-    return ngx_http_sluice_equal_nocase(value, "utf-8")
-           || ngx_http_sluice_equal_nocase(value, "utf8");
-}
-
-
-/* RFC 8470: what arrives before the handshake is complete may be a replay, here or further out. */
-
-static ngx_uint_t
-ngx_http_sluice_is_early(ngx_http_request_t *r)
-{
-    ngx_table_elt_t  *header;
-
-#if (NGX_HTTP_SSL)
-    if (r->connection->ssl && r->connection->ssl->in_early) {
-        return 1;
-    }
-#endif
-
-    header = ngx_http_sluice_find_header(r, "Early-Data", NULL);
-
-    return header && ngx_http_sluice_view(header->value) == "1";
-}
-
-
-/* NGX_DECLINED: there is none. NGX_ERROR: it is no key, or there is more than one. */
-
-static ngx_int_t
-ngx_http_sluice_read_key(ngx_http_request_t *r, ngx_str_t *key)
-{
-    ngx_uint_t        count;
-    ngx_table_elt_t  *header;
-
-    header = ngx_http_sluice_find_header(r, "Idempotency-Key", &count);
-    if (header == NULL) {
-        return NGX_DECLINED;
-    }
-
-    *key = header->value;
-
-    if (count > 1 || key->len == 0 || key->len > NGX_HTTP_SLUICE_KEY_MAX) {
-        return NGX_ERROR;
-    }
-
-    for (size_t i = 0; i < key->len; i++) {
-        if (key->data[i] < 0x20 || key->data[i] > 0x7e) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_table_elt_t *
-ngx_http_sluice_find_header(ngx_http_request_t *r, std::string_view name, ngx_uint_t *count)
-{
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *header, *found = NULL;
-
-    if (count) {
-        *count = 0;
-    }
-
-    for (part = &r->headers_in.headers.part; part; part = part->next) {
-        header = static_cast<ngx_table_elt_t *>(part->elts);
-
-        for (ngx_uint_t i = 0; i < part->nelts; i++) {
-            if (!ngx_http_sluice_equal_nocase(ngx_http_sluice_view(header[i].key), name)) {
-                continue;
-            }
-            if (count == NULL) {
-                return &header[i];
-            }
-            found = &header[i];
-            ++*count;
-        }
-    }
-
-    return found;
 }
 
 
@@ -396,7 +216,10 @@ ngx_http_sluice_submit(ngx_http_sluice_ctx_t *ctx)
     ngx_int_t            rc;
     ngx_http_request_t  *r = ctx->request;
 
-    if (ctx->keyed && ngx_http_sluice_make_key_id(ctx) != NGX_OK) {
+    if (ngx_http_sluice_key_begin(ctx) != NGX_OK
+        || ngx_http_sluice_key_add(ctx, ctx->body) != NGX_OK
+        || ngx_http_sluice_key_end(ctx) != NGX_OK)
+    {
         rc = ngx_http_sluice_answer_trouble(r, NGX_HTTP_SLUICE_NO_MEMORY);
 
     } else {
@@ -414,62 +237,11 @@ ngx_http_sluice_submit(ngx_http_sluice_ctx_t *ctx)
 }
 
 
-/*
- * The same key with the same body, sent again by the same principal, is the same frame; with
- * another body it is another one, so that nothing is swallowed, and nobody can claim the keys of
- * others. Lengths stand in front, so that no two triples read the same.
- */
-
-static ngx_int_t
-ngx_http_sluice_make_key_id(ngx_http_sluice_ctx_t *ctx)
-{
-    u_char               digest[EVP_MAX_MD_SIZE];
-    uint64_t             lengths[2];
-    ngx_uint_t           done;
-    EVP_MD_CTX          *sha;
-    ngx_str_t            key, principal = ngx_null_string;
-    ngx_http_request_t  *r = ctx->request;
-
-    if (ctx->conf->principal
-        && ngx_http_complex_value(r, ctx->conf->principal, &principal) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (ngx_http_sluice_read_key(r, &key) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    lengths[0] = principal.len;
-    lengths[1] = key.len;
-
-    sha = EVP_MD_CTX_new();
-    if (sha == NULL) {
-        return NGX_ERROR;
-    }
-
-    done = EVP_DigestInit_ex(sha, EVP_sha256(), NULL)
-           && EVP_DigestUpdate(sha, lengths, sizeof(lengths))
-           && EVP_DigestUpdate(sha, principal.data, principal.len)
-           && EVP_DigestUpdate(sha, key.data, key.len)
-           && EVP_DigestUpdate(sha, ctx->body.data(), ctx->body.size())
-           && EVP_DigestFinal_ex(sha, digest, NULL);
-
-    EVP_MD_CTX_free(sha);
-
-    if (!done) {
-        return NGX_ERROR;
-    }
-
-    ctx->key_id = sluice::keyed_producer_id(digest);
-
-    return NGX_OK;
-}
-
-
 static void
 ngx_http_sluice_cleanup(void *data)
 {
-    ngx_http_sluice_commit_abandon(ngx_http_sluice_worker.commit,
-                                   static_cast<ngx_http_sluice_ctx_t *>(data));
+    ngx_http_sluice_ctx_t  *ctx = static_cast<ngx_http_sluice_ctx_t *>(data);
+
+    ngx_http_sluice_commit_abandon(ngx_http_sluice_worker.commit, ctx);
+    ngx_http_sluice_key_drop(ctx);
 }
