@@ -70,6 +70,7 @@ typedef struct {
     ngx_uint_t health;
     ngx_uint_t records_max;
     size_t record_bytes_max;
+    ngx_uint_t partial;         /* 1 = bad records of a batch are left out */
     ngx_uint_t unknown_fields;  /* 1 = refused */
     ngx_http_complex_value_t *principal;
 } ngx_http_sluice_loc_conf_t;
@@ -105,6 +106,7 @@ typedef struct {
     ngx_str_t rejected;              /* members of the 200 about records that were left out */
 
     unsigned partial:1;              /* bad records of a batch are left out */
+    unsigned preferred:1;            /* because the request asked for that, or against it */
     unsigned waiting:1;
     unsigned keyed:1;
     unsigned answered:1;

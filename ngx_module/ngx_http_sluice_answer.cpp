@@ -343,6 +343,7 @@ ngx_http_sluice_answer_queued(ngx_http_sluice_ctx_t *ctx, std::string_view entry
     char                *out;
     ngx_buf_t           *b;
     ngx_uint_t           last = ctx->first + ctx->records;
+    ngx_str_t            applied;
     const ngx_uint_t     single = ctx->conf->ingest == NGX_HTTP_SLUICE_LOG;
     ngx_http_request_t  *r = ctx->request;
 
@@ -353,6 +354,13 @@ ngx_http_sluice_answer_queued(ngx_http_sluice_ctx_t *ctx, std::string_view entry
                                      + ctx->records * (entry_id.size() + NGX_INT_T_LEN));
     if (b == NULL) {
         return NGX_HTTP_SERVICE_UNAVAILABLE;
+    }
+
+    if (ctx->preferred) {
+        applied = ngx_http_sluice_str(ctx->partial ? "handling=lenient" : "handling=strict");
+        if (ngx_http_sluice_answer_add_header(r, "Preference-Applied", applied) != NGX_OK) {
+            return NGX_HTTP_SERVICE_UNAVAILABLE;
+        }
     }
 
     out = reinterpret_cast<char *>(b->pos);

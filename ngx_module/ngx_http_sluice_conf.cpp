@@ -121,6 +121,7 @@ ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
 
     slcf->records_max = NGX_CONF_UNSET_UINT;
     slcf->record_bytes_max = NGX_CONF_UNSET_SIZE;
+    slcf->partial = NGX_CONF_UNSET_UINT;
     slcf->unknown_fields = NGX_CONF_UNSET_UINT;
     slcf->principal = static_cast<ngx_http_complex_value_t *>(NGX_CONF_UNSET_PTR);
 
@@ -157,6 +158,7 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->records_max, prev->records_max, sluice::kRecordsPerRequest);
     ngx_conf_merge_size_value(conf->record_bytes_max, prev->record_bytes_max,
                               sluice::kRecordBytes);
+    ngx_conf_merge_uint_value(conf->partial, prev->partial, 0);
     ngx_conf_merge_uint_value(conf->unknown_fields, prev->unknown_fields, 0);
     ngx_conf_merge_ptr_value(conf->principal, prev->principal,
                              static_cast<ngx_http_complex_value_t *>(NULL));

@@ -37,6 +37,12 @@ static ngx_conf_enum_t  ngx_http_sluice_durability_levels[] = {
     { ngx_null_string, 0 }
 };
 
+static ngx_conf_enum_t  ngx_http_sluice_batch_modes[] = {
+    { ngx_string("atomic"), 0 },
+    { ngx_string("partial"), 1 },
+    { ngx_null_string, 0 }
+};
+
 static ngx_conf_enum_t  ngx_http_sluice_unknown_fields[] = {
     { ngx_string("ignore"), 0 },
     { ngx_string("refuse"), 1 },
@@ -121,6 +127,13 @@ ngx_command_t  ngx_http_sluice_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_sluice_loc_conf_t, record_bytes_max),
       &ngx_http_sluice_positive },
+
+    { ngx_string("sluice_batch"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, partial),
+      &ngx_http_sluice_batch_modes },
 
     { ngx_string("sluice_unknown_fields"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,

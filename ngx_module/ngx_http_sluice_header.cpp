@@ -11,6 +11,7 @@ static ngx_uint_t ngx_http_sluice_is_json(std::string_view name);
 static ngx_uint_t ngx_http_sluice_is_utf8(const ngx_str_t &type);
 static ngx_int_t ngx_http_sluice_read_encoding(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx);
+static void ngx_http_sluice_read_preference(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx);
 static ngx_table_elt_t *ngx_http_sluice_find_header(ngx_http_request_t *r, std::string_view name,
     ngx_uint_t *count);
 
@@ -72,6 +73,11 @@ ngx_http_sluice_header_read(ngx_http_sluice_ctx_t *ctx, std::string_view *detail
     }
 
     ctx->keyed = rc == NGX_OK;
+
+    if (ctx->conf->ingest == NGX_HTTP_SLUICE_BATCH) {
+        ctx->partial = ctx->conf->partial;
+        ngx_http_sluice_read_preference(r, ctx);
+    }
 
     return NGX_HTTP_SLUICE_TROUBLES;
 }
@@ -235,6 +241,60 @@ ngx_http_sluice_header_key(ngx_http_request_t *r, ngx_str_t *key)
     }
 
     return NGX_OK;
+}
+
+
+static std::string_view
+ngx_http_sluice_trim(std::string_view text)
+{
+    const size_t  first = text.find_first_not_of(" \t");
+
+    return first == std::string_view::npos
+           ? std::string_view()
+           : text.substr(first, text.find_last_not_of(" \t") + 1 - first);
+}
+
+
+/* RFC 7240: "Prefer: handling=lenient" stores what is good, "handling=strict" all or nothing. */
+
+static void
+ngx_http_sluice_read_preference(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
+{
+    size_t            equals;
+    std::string_view  rest, one, value;
+    ngx_table_elt_t  *header = ngx_http_sluice_find_header(r, "Prefer", NULL);
+
+    if (header == NULL) {
+        return;
+    }
+
+    for (rest = ngx_http_sluice_view(header->value); !rest.empty(); ) {
+        one = rest.substr(0, rest.find(','));
+        rest.remove_prefix(ngx_min(one.size() + 1, rest.size()));
+
+        one = one.substr(0, one.find(';'));
+        equals = one.find('=');
+
+        if (equals == std::string_view::npos
+            || !ngx_http_sluice_equal_nocase(ngx_http_sluice_trim(one.substr(0, equals)),
+                                             "handling"))
+        {
+            continue;
+        }
+
+        value = ngx_http_sluice_trim(one.substr(equals + 1));
+
+        if (ngx_http_sluice_equal_nocase(value, "lenient")) {
+            ctx->preferred = 1;
+            ctx->partial = 1;
+
+        } else if (ngx_http_sluice_equal_nocase(value, "strict")) {
+            ctx->preferred = 1;
+            ctx->partial = 0;
+        }
+
+        return;
+    }
 }
 
 
