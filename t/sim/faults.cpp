@@ -68,14 +68,15 @@ void remove_group(World* world, GroupName name) {
 // Redis says "unless the stream is another one", so of several loaders one that has not noticed may
 // acknowledge what another one has just read.
 void remove_stream(World* world) {
-    const StreamId last_id = world->redis.last_id();
+    const std::vector<StreamEntry> before = world->redis.entries();
+    const StreamId next = world->redis.last_id().next();
     world->redis.remove_stream();
     world->redis_lost_state = true;
     world->judge.entries_lost(world->redis);
-    const bool may_issue_again =
-        world->loaders.size() == 1 && world->late_commands.empty() && !somebody_trims(*world);
-    if (!may_issue_again) {
-        world->redis.set_id_floor(std::max(last_id.next(), world->redis.id_floor()));
+    if (world->loaders.size() == 1 && world->late_commands.empty() && !somebody_trims(*world)) {
+        set_clock_back(world, before);
+    } else {
+        world->redis.set_id_floor(std::max(next, world->redis.id_floor()));
     }
 }
 
@@ -190,10 +191,11 @@ void hit_loader(World* world, Fault fault) {
         case Fault::kLoaderStopped:
             loader.stop();
             break;
-        case Fault::kLaneStalls:
-            loader.stall(chance.percent(50) ? Lane::kRedis : Lane::kPg,
-                         world->now_us + chance.among({20 * kMs, kSecondUs, 20 * kSecondUs}));
+        case Fault::kLaneStalls: {
+            const Lane lane = chance.percent(50) ? Lane::kRedis : Lane::kPg;
+            loader.stall(lane, world->now_us + chance.among({20 * kMs, kSecondUs, 20 * kSecondUs}));
             break;
+        }
         default:
             loader.set_wall_offset_ms(chance.among({-kDayMs, int64_t{0}, kDayMs}));
     }

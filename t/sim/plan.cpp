@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kMs = 1000;
 constexpr int64_t kSecondUs = 1000 * kMs;
+constexpr unsigned kMebibyte = 1024 * 1024;
 constexpr int64_t kHourMs = 3600 * 1000;
 constexpr int64_t kForEverMs = 1000000 * kHourMs;
 constexpr int64_t kMidnightMs = 1731628800000;  // 2024-11-15
@@ -16,12 +17,11 @@ constexpr int64_t kMidnightMs = 1731628800000;  // 2024-11-15
 LoadLimits draw_limits(Chance* chance) {
     LoadLimits limits;
     limits.batch_rows = chance->among({1, 4, 12, 50000});
-    limits.batch_bytes = static_cast<uint64_t>(
-        chance->among({200, 4096, 8 * 1024 * 1024, 8 * 1024 * 1024, 32 * 1024 * 1024}));
-    limits.batch_age_us = chance->among({0 * kMs, 1 * kMs, 50 * kMs, 500 * kMs});
-    limits.read_count_max = static_cast<uint32_t>(chance->among({1, 3, 64}));
+    limits.batch_bytes = chance->among({200U, 4096U, 8 * kMebibyte, 8 * kMebibyte, 32 * kMebibyte});
+    limits.batch_age_us = chance->among({int64_t{0}, 1 * kMs, 50 * kMs, 500 * kMs});
+    limits.read_count_max = chance->among({1U, 3U, 64U});
     limits.claim_interval_us = chance->among({20 * kMs, 200 * kMs, 2 * kSecondUs});
-    limits.trim_interval_us = chance->among({0 * kMs, 5 * kMs, 200 * kMs});
+    limits.trim_interval_us = chance->among({int64_t{0}, 5 * kMs, 200 * kMs});
     limits.prune_interval_us = chance->among({10 * kSecondUs, 600 * kSecondUs});
     limits.ledger_keep_ms = chance->among({1, 2, 48}) * kHourMs;
     return limits;
@@ -31,22 +31,22 @@ LoadLimits draw_limits(Chance* chance) {
 
 Plan::Plan(Chance* chance)
     : steps(static_cast<unsigned>(chance->between(60, 400))),
-      loaders(static_cast<unsigned>(chance->among({1, 1, 2, 2, 3}))),
+      loaders(chance->among({1U, 1U, 2U, 2U, 3U})),
       limits(draw_limits(chance)),
-      claim_idle_us(
-          chance->among({0 * kMs, 10 * kMs, 500 * kMs, 3 * kSecondUs, kNeverIdleUs, kNeverIdleUs})),
+      claim_idle_us(chance->among(
+          {int64_t{0}, 10 * kMs, 500 * kMs, 3 * kSecondUs, kNeverIdleUs, kNeverIdleUs})),
       node_entries(chance->among({1U, 1U, 2U, 5U})),
-      start_ms(kMidnightMs + chance->among({-kHourMs / 2, -300 * int64_t{1}, kHourMs / 2})),
+      start_ms(kMidnightMs + chance->among({-kHourMs / 2, int64_t{-300}, kHourMs / 2})),
       has_archive(chance->percent(40)),
       slow_lane(chance->percent(50) ? Lane::kRedis : Lane::kPg),
-      slow_percent(static_cast<unsigned>(chance->among({0, 0, 80, 95}))),
-      send_percent(static_cast<unsigned>(chance->among({4, 10, 25}))),
-      odd_entry_percent(static_cast<unsigned>(chance->among({0, 0, 10, 60}))),
-      poison_percent(static_cast<unsigned>(chance->among({0, 0, 5, 30}))),
-      odd_time_percent(static_cast<unsigned>(chance->among({0, 10, 40}))),
-      keyed_percent(static_cast<unsigned>(chance->among({0, 10, 50}))),
-      fault_per_mille(static_cast<unsigned>(chance->among({0, 10, 30, 100, 100}))),
-      snapshot_percent(static_cast<unsigned>(chance->among({1, 3, 10}))),
+      slow_percent(chance->among({0U, 0U, 80U, 95U})),
+      send_percent(chance->among({4U, 10U, 25U})),
+      odd_entry_percent(chance->among({0U, 0U, 10U, 60U})),
+      poison_percent(chance->among({0U, 0U, 5U, 30U})),
+      odd_time_percent(chance->among({0U, 10U, 40U})),
+      keyed_percent(chance->among({0U, 10U, 50U})),
+      fault_per_mille(chance->among({0U, 10U, 30U, 100U, 100U})),
+      snapshot_percent(chance->among({1U, 3U, 10U})),
       hours_pass(chance->percent(20)) {
     if (has_archive) {
         limits.trim_groups.emplace_back(kGroupNames[static_cast<size_t>(GroupName::kArchive)]);

@@ -17,32 +17,7 @@ constexpr size_t kRemembered = 6;
 constexpr int64_t kSettleUs = 100 * kSecondUs;
 constexpr unsigned kMovesAtRestMax = 20000;
 
-constexpr uint8_t bit_of(GroupName name) {
-    return static_cast<uint8_t>(1U << static_cast<unsigned>(name));
-}
-
 }  // namespace
-
-World::World(uint64_t seed, bool traced)
-    : chance(seed),
-      now_us(kSecondUs),
-      trace(traced, &now_us),
-      plan(&chance),
-      edge(&chance, plan.poison_percent),
-      judge(&edge,
-            bit_of(GroupName::kLoaders) | (plan.has_archive ? bit_of(GroupName::kArchive) : 0)),
-      redis(&judge, plan.node_entries),
-      postgres(&judge, &edge, &chance) {
-    for (unsigned number = 0; number < plan.loaders; ++number) {
-        loaders.push_back(std::make_unique<SimLoader>(this, number));
-    }
-}
-
-bool World::others_hold_rows(const SimLoader* loader) const {
-    return std::any_of(loaders.begin(), loaders.end(), [loader](const auto& other) {
-        return other.get() != loader && other->running() && other->core().buffered_bytes() != 0;
-    });
-}
 
 void Schedule::run(Tally* tally) {
     tally_ = tally;

@@ -16,7 +16,6 @@ struct Tally {
     uint64_t frames_sent = 0;
     uint64_t frames_stored = 0;
     uint64_t frames_lost = 0;  // by Redis
-    uint64_t batches_stored_again = 0;
 };
 
 class Schedule {

@@ -38,9 +38,9 @@ void SimLoader::start() {
 // The kernel closes its connections; what was on the way to the servers may still arrive.
 void SimLoader::kill() {
     Chance& chance = world_->chance;
-    const auto drawn_loss = [&chance] { return static_cast<Loss>(chance.below(3)); };
-    lose_redis(drawn_loss());
-    lose_postgres(drawn_loss(), world_->now_us + chance.between(0, 2000 * 1000));
+    lose_redis(static_cast<Loss>(chance.below(3)));
+    const int64_t until_us = world_->now_us + chance.between(0, 2000 * 1000);
+    lose_postgres(static_cast<Loss>(chance.below(3)), until_us);
     core_.reset();
     if (world_->trace.on()) {
         world_->trace.line("loader %u is killed", number_);
