@@ -131,4 +131,8 @@ struct PgReply {
 inline constexpr int64_t kRowIdBlock = 1000000;
 static_assert(kFrameRecordsMax <= kRowIdBlock, "a frame's ids are contiguous within a block");
 
+// For logs and traces.
+[[nodiscard]] const char* name_of(RedisStep step) noexcept;
+[[nodiscard]] const char* name_of(PgStep step) noexcept;
+
 }  // namespace sluice
