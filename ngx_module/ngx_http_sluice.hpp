@@ -46,6 +46,8 @@ typedef struct ngx_http_sluice_redis_s ngx_http_sluice_redis_t;
 typedef struct ngx_http_sluice_commit_s ngx_http_sluice_commit_t;
 typedef struct ngx_http_sluice_watch_s ngx_http_sluice_watch_t;
 typedef struct ngx_http_sluice_frame_s ngx_http_sluice_frame_t;
+typedef struct ngx_http_sluice_inflate_s ngx_http_sluice_inflate_t;
+typedef struct ngx_http_sluice_inflation_s ngx_http_sluice_inflation_t;
 
 typedef struct {
     ngx_shm_zone_t *shm_zone;
@@ -70,6 +72,8 @@ typedef struct {
     ngx_uint_t health;
     ngx_uint_t records_max;
     size_t record_bytes_max;
+    size_t inflated_bytes_max;
+    ngx_uint_t inflate_ratio_max;
     ngx_uint_t partial;         /* 1 = bad records of a batch are left out */
     ngx_uint_t unknown_fields;  /* 1 = refused */
     ngx_http_complex_value_t *principal;
@@ -77,8 +81,8 @@ typedef struct {
 
 /*
  * A request from its header to the log. Between its body and its answer it stands in a queue,
- * where it waits either for room in a frame or, its rows being in one, for that frame's reply; it
- * leaves the queue when it is answered or its client goes away.
+ * where it waits for its next step of being inflated, for room in a frame or, its rows being in
+ * one, for that frame's reply; it leaves the queue when it is answered or its client goes away.
  */
 typedef struct {
     ngx_queue_t queue;
@@ -90,6 +94,7 @@ typedef struct {
     std::string_view body;
     u_char *gathered;                /* a body that comes in pieces, and the room for it */
     size_t room;
+    ngx_http_sluice_inflation_t *inflation;  /* holds the body if it came compressed */
 
     ngx_msec_t deadline;
     ngx_http_sluice_frame_t *frame;  /* NULL: it waits for room */
@@ -119,6 +124,7 @@ typedef struct {
     ngx_http_sluice_counters_t *counters;
     ngx_http_sluice_redis_t *redis;
     ngx_http_sluice_commit_t *commit;
+    ngx_http_sluice_inflate_t *inflate;
     ngx_http_sluice_watch_t *watch;
 } ngx_http_sluice_worker_t;
 

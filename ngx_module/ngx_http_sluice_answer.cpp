@@ -23,7 +23,7 @@ static const ngx_http_sluice_trouble_t  ngx_http_sluice_troubles[] = {
     { 415, "unsupported_media_type",
       "the Content-Type must be application/json, in UTF-8", 0 },
     { 415, "unsupported_content_encoding",
-      "the body must be sent without a Content-Encoding", 0 },
+      "the Content-Encoding must be gzip or deflate, or left out", 0 },
     { 400, "bad_idempotency_key",
       "Idempotency-Key must be one header of 1 to 255 printable ASCII characters", 0 },
     { 425, "too_early", "records are not taken from TLS early data, which can be replayed", 0 },

@@ -10,7 +10,8 @@
 #include "ngx_http_sluice_zone.hpp"
 
 
-static char *ngx_http_sluice_check_body_size(ngx_conf_t *cf);
+static char *ngx_http_sluice_check_body_size(ngx_conf_t *cf,
+    const ngx_http_sluice_loc_conf_t *conf);
 
 
 void *
@@ -121,6 +122,8 @@ ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
 
     slcf->records_max = NGX_CONF_UNSET_UINT;
     slcf->record_bytes_max = NGX_CONF_UNSET_SIZE;
+    slcf->inflated_bytes_max = NGX_CONF_UNSET_SIZE;
+    slcf->inflate_ratio_max = NGX_CONF_UNSET_UINT;
     slcf->partial = NGX_CONF_UNSET_UINT;
     slcf->unknown_fields = NGX_CONF_UNSET_UINT;
     slcf->principal = static_cast<ngx_http_complex_value_t *>(NGX_CONF_UNSET_PTR);
@@ -158,13 +161,17 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->records_max, prev->records_max, sluice::kRecordsPerRequest);
     ngx_conf_merge_size_value(conf->record_bytes_max, prev->record_bytes_max,
                               sluice::kRecordBytes);
+    ngx_conf_merge_size_value(conf->inflated_bytes_max, prev->inflated_bytes_max,
+                              sluice::kInflatedBytes);
+    ngx_conf_merge_uint_value(conf->inflate_ratio_max, prev->inflate_ratio_max,
+                              sluice::kInflateRatio);
     ngx_conf_merge_uint_value(conf->partial, prev->partial, 0);
     ngx_conf_merge_uint_value(conf->unknown_fields, prev->unknown_fields, 0);
     ngx_conf_merge_ptr_value(conf->principal, prev->principal,
                              static_cast<ngx_http_complex_value_t *>(NULL));
 
     if (conf->ingest != NGX_HTTP_SLUICE_OFF) {
-        return ngx_http_sluice_check_body_size(cf);
+        return ngx_http_sluice_check_body_size(cf, conf);
     }
 
     return NGX_CONF_OK;
@@ -174,8 +181,9 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 /* Bodies are parsed in memory; one that nginx had put into a file could only be refused. */
 
 static char *
-ngx_http_sluice_check_body_size(ngx_conf_t *cf)
+ngx_http_sluice_check_body_size(ngx_conf_t *cf, const ngx_http_sluice_loc_conf_t *conf)
 {
+    size_t                        inflating;
     ngx_http_core_loc_conf_t     *clcf;
     ngx_http_sluice_main_conf_t  *smcf;
 
@@ -201,12 +209,17 @@ ngx_http_sluice_check_body_size(ngx_conf_t *cf)
     smcf = static_cast<ngx_http_sluice_main_conf_t *>(
         ngx_http_conf_get_module_main_conf(cf, ngx_http_sluice_module));
 
-    if (static_cast<off_t>(smcf->inflight_bytes) < clcf->client_max_body_size) {
+    /* a compressed body, and what it becomes */
+    inflating = clcf->client_max_body_size + sluice::Inflater::kMemoryBytes
+                + conf->inflated_bytes_max;
+
+    if (smcf->inflight_bytes < inflating) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"sluice_max_inflight bytes=\" (%uz) is smaller than "
-                      "\"client_max_body_size\" (%O) in location \"%V\": such a body could "
-                      "never pass", smcf->inflight_bytes, clcf->client_max_body_size,
-                      &clcf->name);
+                      "\"client_max_body_size\" (%O) and \"sluice_max_inflated\" (%uz) "
+                      "together (%uz) in location \"%V\": such a body could never pass",
+                      smcf->inflight_bytes, clcf->client_max_body_size,
+                      conf->inflated_bytes_max, inflating, &clcf->name);
         return static_cast<char *>(NGX_CONF_ERROR);
     }
 

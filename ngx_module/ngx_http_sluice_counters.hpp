@@ -33,6 +33,8 @@ struct ngx_http_sluice_counters_s {
     ngx_atomic_t records;        /* answered with 200 */
     ngx_atomic_t bad_records[sluice::kRefusalCount];
     ngx_atomic_t body_bytes;
+    ngx_atomic_t compressed_bytes;
+    ngx_atomic_t inflated_bytes;
     ngx_atomic_t nuls_replaced;
     ngx_atomic_t unknown_fields;
 

@@ -13,7 +13,10 @@
 #include "ngx_http_sluice_zone.hpp"
 
 
-#define NGX_HTTP_SLUICE_PASSWORD_MAX 512
+#define NGX_HTTP_SLUICE_PASSWORD_MAX  512
+
+/* offsets into a body have 32 bits */
+#define NGX_HTTP_SLUICE_INFLATED_MAX  (1024 * 1024 * 1024)
 
 
 static char *ngx_http_sluice_ingest(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -24,6 +27,7 @@ static char *ngx_http_sluice_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *con
 static char *ngx_http_sluice_stream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sluice_max_inflight(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sluice_check_positive(ngx_conf_t *cf, void *post, void *data);
+static char *ngx_http_sluice_check_inflated(ngx_conf_t *cf, void *post, void *data);
 static ngx_int_t ngx_http_sluice_resolve(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
     const sluice::RedisUrl &url);
 static ngx_int_t ngx_http_sluice_read_password(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
@@ -53,7 +57,12 @@ static ngx_conf_num_bounds_t  ngx_http_sluice_max_records_bounds = {
     ngx_conf_check_num_bounds, 1, 100000
 };
 
+static ngx_conf_num_bounds_t  ngx_http_sluice_max_inflate_ratio_bounds = {
+    ngx_conf_check_num_bounds, 1, sluice::kInflateRatioMax
+};
+
 static ngx_conf_post_t  ngx_http_sluice_positive = { ngx_http_sluice_check_positive };
+static ngx_conf_post_t  ngx_http_sluice_inflated = { ngx_http_sluice_check_inflated };
 
 
 ngx_command_t  ngx_http_sluice_commands[] = {
@@ -134,6 +143,20 @@ ngx_command_t  ngx_http_sluice_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_sluice_loc_conf_t, partial),
       &ngx_http_sluice_batch_modes },
+
+    { ngx_string("sluice_max_inflated"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, inflated_bytes_max),
+      &ngx_http_sluice_inflated },
+
+    { ngx_string("sluice_max_inflate_ratio"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, inflate_ratio_max),
+      &ngx_http_sluice_max_inflate_ratio_bounds },
 
     { ngx_string("sluice_unknown_fields"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
@@ -483,6 +506,19 @@ ngx_http_sluice_check_positive(ngx_conf_t *cf, void *post, void *data)
 
     if (*static_cast<size_t *>(data) == 0) {
         return const_cast<char *>("must be above 0");
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sluice_check_inflated(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t  size = *static_cast<size_t *>(data);
+
+    if (size == 0 || size > NGX_HTTP_SLUICE_INFLATED_MAX) {
+        return const_cast<char *>("must be above 0, and 1g at most");
     }
 
     return NGX_CONF_OK;

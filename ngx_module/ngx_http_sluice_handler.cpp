@@ -1,6 +1,6 @@
 /*
  * A location with "sluice log" or "sluice batch": from the request's header to its body in one
- * piece, which the group commit then takes over.
+ * piece, inflated if need be, which the group commit then takes over.
  */
 
 #include "ngx_http_sluice_handler.hpp"
@@ -8,6 +8,7 @@
 #include "ngx_http_sluice_answer.hpp"
 #include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_header.hpp"
+#include "ngx_http_sluice_inflate.hpp"
 #include "ngx_http_sluice_key.hpp"
 
 
@@ -17,7 +18,7 @@
 static void ngx_http_sluice_body_handler(ngx_http_request_t *r);
 static void ngx_http_sluice_pieces_handler(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_gather(ngx_http_sluice_ctx_t *ctx, ngx_chain_t *in);
-static void ngx_http_sluice_submit(ngx_http_sluice_ctx_t *ctx);
+static void ngx_http_sluice_body_read(ngx_http_sluice_ctx_t *ctx);
 static void ngx_http_sluice_cleanup(void *data);
 
 
@@ -107,7 +108,7 @@ ngx_http_sluice_body_handler(ngx_http_request_t *r)
         return;
     }
 
-    ngx_http_sluice_submit(ctx);
+    ngx_http_sluice_body_read(ctx);
 }
 
 
@@ -144,7 +145,7 @@ ngx_http_sluice_pieces_handler(ngx_http_request_t *r)
         }
 
         if (!r->reading_body) {
-            ngx_http_sluice_submit(ctx);
+            ngx_http_sluice_body_read(ctx);
             return;
         }
 
@@ -210,20 +211,25 @@ ngx_http_sluice_gather(ngx_http_sluice_ctx_t *ctx, ngx_chain_t *in)
 }
 
 
+/* The body is there as it was sent. */
+
 static void
-ngx_http_sluice_submit(ngx_http_sluice_ctx_t *ctx)
+ngx_http_sluice_body_read(ngx_http_sluice_ctx_t *ctx)
 {
     ngx_int_t            rc;
     ngx_http_request_t  *r = ctx->request;
 
-    if (ngx_http_sluice_key_begin(ctx) != NGX_OK
-        || ngx_http_sluice_key_add(ctx, ctx->body) != NGX_OK
-        || ngx_http_sluice_key_end(ctx) != NGX_OK)
-    {
+    if (ngx_http_sluice_key_begin(ctx) != NGX_OK) {
+        rc = ngx_http_sluice_answer_trouble(r, NGX_HTTP_SLUICE_NO_MEMORY);
+
+    } else if (ctx->coding != sluice::Coding::kIdentity) {
+        rc = ngx_http_sluice_inflate_body(ngx_http_sluice_worker.inflate, ctx);
+
+    } else if (ngx_http_sluice_key_add(ctx, ctx->body) != NGX_OK) {
         rc = ngx_http_sluice_answer_trouble(r, NGX_HTTP_SLUICE_NO_MEMORY);
 
     } else {
-        rc = ngx_http_sluice_commit_submit(ngx_http_sluice_worker.commit, ctx);
+        rc = ngx_http_sluice_submit(ctx);
     }
 
     if (rc != NGX_DONE) {
@@ -237,11 +243,23 @@ ngx_http_sluice_submit(ngx_http_sluice_ctx_t *ctx)
 }
 
 
+ngx_int_t
+ngx_http_sluice_submit(ngx_http_sluice_ctx_t *ctx)
+{
+    if (ngx_http_sluice_key_end(ctx) != NGX_OK) {
+        return ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_NO_MEMORY);
+    }
+
+    return ngx_http_sluice_commit_submit(ngx_http_sluice_worker.commit, ctx);
+}
+
+
 static void
 ngx_http_sluice_cleanup(void *data)
 {
     ngx_http_sluice_ctx_t  *ctx = static_cast<ngx_http_sluice_ctx_t *>(data);
 
     ngx_http_sluice_commit_abandon(ngx_http_sluice_worker.commit, ctx);
+    ngx_http_sluice_inflate_drop(ngx_http_sluice_worker.inflate, ctx);
     ngx_http_sluice_key_drop(ctx);
 }

@@ -176,6 +176,9 @@ ngx_http_sluice_read_encoding(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
         std::string_view  name;
         sluice::Coding    coding;
     } codings[] = {
+        { "gzip", sluice::Coding::kGzip },
+        { "x-gzip", sluice::Coding::kGzip },
+        { "deflate", sluice::Coding::kDeflate },
         { "identity", sluice::Coding::kIdentity },
         { "", sluice::Coding::kIdentity }
     };

@@ -134,6 +134,10 @@ ngx_http_sluice_metrics_requests(sluice::MetricsText &text, const ngx_http_sluic
 
     ngx_http_sluice_metrics_number(text, "sluice_edge_body_bytes_total", "counter",
         "Bytes of bodies that were parsed.", sum.body_bytes);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_compressed_bytes_total", "counter",
+        "Bytes of compressed bodies that were inflated.", sum.compressed_bytes);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_inflated_bytes_total", "counter",
+        "Bytes that they were inflated to.", sum.inflated_bytes);
     ngx_http_sluice_metrics_number(text, "sluice_edge_nuls_replaced_total", "counter",
         "Escaped NULs that became U+FFFD.", sum.nuls_replaced);
     ngx_http_sluice_metrics_number(text, "sluice_edge_unknown_fields_total", "counter",

@@ -7,6 +7,7 @@
 #include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_conf.hpp"
 #include "ngx_http_sluice_directives.hpp"
+#include "ngx_http_sluice_inflate.hpp"
 #include "ngx_http_sluice_redis.hpp"
 #include "ngx_http_sluice_variables.hpp"
 #include "ngx_http_sluice_watch.hpp"
@@ -88,8 +89,9 @@ ngx_http_sluice_init_process(ngx_cycle_t *cycle)
     worker->counters = ngx_http_sluice_counters_take(worker->zone);
 
     worker->commit = ngx_http_sluice_commit_create(cycle, smcf);
+    worker->inflate = ngx_http_sluice_inflate_create(cycle, smcf);
     worker->watch = ngx_http_sluice_watch_create(cycle, smcf);
-    if (worker->commit == NULL || worker->watch == NULL) {
+    if (worker->commit == NULL || worker->inflate == NULL || worker->watch == NULL) {
         return NGX_ERROR;
     }
 
