@@ -105,6 +105,9 @@ class LoaderCore {
     // Answered as it should, and not long ago: a Postgres that hangs is not up.
     [[nodiscard]] bool postgres_up(const Now& now) const noexcept;
     [[nodiscard]] bool trim_group_missing() const noexcept { return trim_.group_missing(); }
+    // A configured group that is not yet where this loader's was a while ago, so that trimming
+    // waits for it; null if there is none.
+    [[nodiscard]] const std::string* group_left_behind() const noexcept { return left_behind_; }
     // The entry this loader cannot read that trimming waits for; null if there is none.
     [[nodiscard]] const StreamId* trim_held_by() const noexcept;
     [[nodiscard]] uint64_t buffered_bytes() const noexcept;
@@ -123,6 +126,7 @@ class LoaderCore {
     void leave_entry(const Entry& entry);
     [[nodiscard]] bool state_lost(const RedisResult& result);
     void pending_inspected(const RedisAction& action, const RedisResult& result);
+    void look_for_group_left_behind(const Now& now);
     [[nodiscard]] std::set<StreamId> held_ids() const;
     [[nodiscard]] bool has_room() const noexcept;
     [[nodiscard]] uint32_t read_count() const noexcept;
@@ -168,6 +172,9 @@ class LoaderCore {
     bool trim_held_ = false;       // by the first of them
     int64_t oldest_at_us_ = 0;
     TrimRound trim_;
+    const std::string* left_behind_ = nullptr;
+    StreamId own_bound_before_;  // where this loader's group was
+    int64_t left_behind_at_us_ = 0;
 
     uint64_t fill_bytes_;  // of a batch: what Postgres stores in good time
     std::unique_ptr<Batch> filling_;

@@ -9,6 +9,7 @@ namespace {
 constexpr int64_t kSecondUs = 1000 * 1000;
 constexpr int64_t kPublishIntervalUs = kSecondUs;
 constexpr int64_t kTrimAtLeastUs = 5 * kSecondUs;  // also when another group was the last to ack
+constexpr int64_t kLeftBehindUs = 60 * kSecondUs;  // how far a group may be behind this loader's
 constexpr int64_t kReadPauseUs = 5 * 1000;         // between reads that found the stream empty
 constexpr int64_t kBlockMaxUs = kSecondUs / 2;
 constexpr int64_t kHourMs = 3600 * 1000;
@@ -165,6 +166,9 @@ void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const
                 pending_inspected(action, result);
             }
             trim_.done(action, result);
+            if (action.step == RedisStep::kTrim) {
+                look_for_group_left_behind(now);
+            }
             if (!trim_.running()) {
                 trim_at_us_ =
                     now.steady_us + (acked_since_trim_ ? limits_.trim_interval_us : kTrimAtLeastUs);
@@ -192,6 +196,8 @@ void LoaderCore::forget_redis_state() {
     trim_at_us_ = 0;  // whether Redis lost state is seen before anything new is read
     left_ids_.clear();
     trim_held_ = false;
+    left_behind_ = nullptr;
+    own_bound_before_ = StreamId{};
     own_done_ = false;
     own_after_ = StreamId{};
     claim_cursor_ = StreamId{};
@@ -341,6 +347,16 @@ void LoaderCore::pending_inspected(const RedisAction& action, const RedisResult&
                                            ? left_ids_.lower_bound(result.first_pending)
                                            : left_ids_.end());
     trim_held_ = !left_ids_.empty() && *left_ids_.begin() == result.first_pending;
+}
+
+// Once in a while: is every group as far as this loader's was the last time?
+void LoaderCore::look_for_group_left_behind(const Now& now) {
+    if (now.steady_us < left_behind_at_us_) {
+        return;
+    }
+    left_behind_at_us_ = now.steady_us + kLeftBehindUs;
+    left_behind_ = trim_.bound() < own_bound_before_ ? &trim_.slowest() : nullptr;
+    own_bound_before_ = trim_.own_bound();
 }
 
 const StreamId* LoaderCore::trim_held_by() const noexcept {

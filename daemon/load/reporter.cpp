@@ -131,6 +131,10 @@ void LoadReporter::look(const LoaderCore& core, int64_t now_us) {
     if (core.trim_group_missing() && trim_limit_.allow(now_us, &left_out)) {
         log_warn("the stream is not trimmed: a configured group does not exist");
     }
+    const std::string* behind = core.group_left_behind();
+    if (behind != nullptr && behind_limit_.allow(now_us, &left_out)) {
+        log_warn("trimming is held up by a group that is left behind").with("group", *behind);
+    }
     const StreamId* held_by = core.trim_held_by();
     if (held_by != nullptr && held_limit_.allow(now_us, &left_out)) {
         log_error("trimming is held up by an entry this loader cannot read")

@@ -38,6 +38,7 @@ class LoadReporter {
     LogLimit left_limit_{10 * kSecondUs};
     LogLimit trim_limit_{60 * kSecondUs};
     LogLimit held_limit_{60 * kSecondUs};
+    LogLimit behind_limit_{60 * kSecondUs};
 };
 
 }  // namespace sluice

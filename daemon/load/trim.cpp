@@ -29,7 +29,7 @@ void TrimRound::done(const RedisAction& action, const RedisResult& result) {
             break;
         case RedisStep::kInspectPending:
             if (result.has_pending) {
-                bound_ = std::min(bound_, result.first_pending);
+                lower_bound(group_, result.first_pending);
             }
             if (++group_ == groups_.size()) {
                 step_ = RedisStep::kTrim;
@@ -46,8 +46,10 @@ void TrimRound::done(const RedisAction& action, const RedisResult& result) {
 
 void TrimRound::groups_inspected(const std::vector<GroupPosition>& positions) {
     bound_ = kStreamIdMax;
+    own_bound_ = kStreamIdMax;
     group_missing_ = false;
-    for (const std::string& name : groups_) {
+    for (size_t group = 0; group < groups_.size(); ++group) {
+        const std::string& name = groups_[group];
         const auto position =
             std::find_if(positions.begin(), positions.end(),
                          [&](const GroupPosition& candidate) { return candidate.name == name; });
@@ -56,10 +58,20 @@ void TrimRound::groups_inspected(const std::vector<GroupPosition>& positions) {
             drop();
             return;
         }
-        bound_ = std::min(bound_, position->last_delivered.next());
+        lower_bound(group, position->last_delivered.next());
     }
     group_ = 0;
     step_ = RedisStep::kInspectPending;
+}
+
+void TrimRound::lower_bound(size_t group, const StreamId& bound) {
+    if (bound < bound_) {
+        bound_ = bound;
+        slowest_ = group;
+    }
+    if (group + 1 == groups_.size()) {
+        own_bound_ = std::min(own_bound_, bound);
+    }
 }
 
 }  // namespace sluice

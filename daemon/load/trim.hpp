@@ -35,13 +35,22 @@ class TrimRound {
     // Whether the last round was dropped because a configured group does not exist.
     [[nodiscard]] bool group_missing() const noexcept { return group_missing_; }
 
+    // Once it trims: the group that has come the least far, up to where all groups have, and up to
+    // where the last of them has, which is the loader's own.
+    [[nodiscard]] const std::string& slowest() const noexcept { return groups_[slowest_]; }
+    [[nodiscard]] StreamId bound() const noexcept { return bound_; }
+    [[nodiscard]] StreamId own_bound() const noexcept { return own_bound_; }
+
   private:
     void groups_inspected(const std::vector<GroupPosition>& positions);
+    void lower_bound(size_t group, const StreamId& bound);
 
     std::vector<std::string> groups_;
     RedisStep step_ = RedisStep::kWait;
     size_t group_ = 0;  // the one to ask next for its pending ids
+    size_t slowest_ = 0;
     StreamId bound_;
+    StreamId own_bound_;
     bool group_missing_ = false;
 };
 

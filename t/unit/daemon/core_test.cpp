@@ -421,6 +421,28 @@ void an_entry_it_cannot_read_is_counted_once_and_named_while_it_holds_up_trimmin
     assert_null(driver.core().trim_held_by());
 }
 
+// The next round of trimming, a minute later, finds the groups there.
+void trim_with_groups_at(Driver* driver, const StreamId& other, const StreamId& own) {
+    driver->pass(60 * kSecondUs);
+    RedisResult result;
+    result.groups = {{"other", other}, {"log_workers", own}};
+    driver->answer(driver->redis_until(RedisStep::kInspectGroups), std::move(result));
+    driver->answer(driver->redis_until(RedisStep::kTrim), {});
+}
+
+void a_group_that_is_not_where_this_one_was_a_minute_ago_is_named(void**) {
+    LoadLimits limits;
+    limits.trim_groups = {"other"};
+    Driver driver(limits);
+    trim_with_groups_at(&driver, {1, 5}, {1, 9});
+    assert_null(driver.core().group_left_behind());
+    trim_with_groups_at(&driver, {1, 8}, {1, 20});
+    assert_non_null(driver.core().group_left_behind());
+    assert_string_equal(driver.core().group_left_behind()->c_str(), "other");
+    trim_with_groups_at(&driver, {1, 20}, {1, 30});
+    assert_null(driver.core().group_left_behind());
+}
+
 void stopping_stores_and_acknowledges_what_was_read(void**) {
     Driver driver;
     driver.read(RedisStep::kReadNew, {1});
@@ -577,6 +599,7 @@ int main() {
         cmocka_unit_test(entries_of_a_newer_version_stay_and_those_that_vanished_are_alarmed),
         cmocka_unit_test(
             an_entry_it_cannot_read_is_counted_once_and_named_while_it_holds_up_trimming),
+        cmocka_unit_test(a_group_that_is_not_where_this_one_was_a_minute_ago_is_named),
         cmocka_unit_test(stopping_stores_and_acknowledges_what_was_read),
         cmocka_unit_test(stopping_does_not_wait_for_a_postgres_that_is_away),
         cmocka_unit_test(the_ledger_is_pruned_behind_everything_that_may_come_back),

@@ -121,7 +121,7 @@ class Driver {
 
   private:
     static LoadLimits with_group(LoadLimits limits) {
-        limits.trim_groups = {"log_workers"};
+        limits.trim_groups.emplace_back("log_workers");
         return limits;
     }
     static RedisResult calm_answer(const RedisAction& action) {

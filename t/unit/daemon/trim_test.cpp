@@ -49,6 +49,18 @@ void trims_below_the_first_pending_entry(void**) {
     assert_true(round.next().from == (StreamId{4, 2}));
 }
 
+void tells_who_came_the_least_far(void**) {
+    TrimRound round({"other", "another", "own"});
+    round.start();
+    answer(&round, groups({{"own", {9, 0}}, {"another", {5, 0}}, {"other", {7, 0}}}));
+    answer(&round, pending({3, 0}));
+    answer(&round, pending({4, 0}));
+    answer(&round, pending({8, 0}));
+    assert_string_equal(round.slowest().c_str(), "other");
+    assert_true(round.bound() == (StreamId{3, 0}));
+    assert_true(round.own_bound() == (StreamId{8, 0}));
+}
+
 void goes_on_until_nothing_more_is_freed(void**) {
     TrimRound round({"one"});
     round.start();
@@ -91,6 +103,7 @@ int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(trims_below_the_slowest_of_all_groups),
         cmocka_unit_test(trims_below_the_first_pending_entry),
+        cmocka_unit_test(tells_who_came_the_least_far),
         cmocka_unit_test(goes_on_until_nothing_more_is_freed),
         cmocka_unit_test(does_not_trim_when_a_group_is_missing),
         cmocka_unit_test(gives_up_on_a_failure),
