@@ -1,6 +1,8 @@
 """The edge among nginx's other parts, and the mistakes that nginx -t finds."""
 
+import gzip
 import http.client
+import json
 
 import pytest
 
@@ -16,6 +18,16 @@ LOG = "            sluice log;\n"
     ("client_max_body_size 1m;", "client_max_body_size 0;", "client_max_body_size 0"),
     ("sluice_timeout 5s;", "sluice_timeout 5s; sluice_max_inflight bytes=10k;", "could never pass"),
     ("sluice_timeout 5s;", "sluice_timeout 5s; sluice_max_inflight lots;", "requests=NUMBER"),
+    ("sluice_timeout 5s;", "sluice_timeout 5s; sluice_max_inflight bytes=9m;", "could never pass"),
+    ("sluice batch;", "sluice batch; sluice_max_inflated 64m;", "could never pass"),
+    ("sluice batch;", "sluice batch; sluice_max_inflated 0;", "above 0, and 1g at most"),
+    ("sluice batch;", "sluice batch; sluice_max_inflated 1025m;", "above 0, and 1g at most"),
+    ("sluice batch;", "sluice batch; sluice_max_inflated lots;", "invalid value"),
+    ("sluice batch;", "sluice batch; sluice_max_inflate_ratio 0;", "between 1 and 1032"),
+    ("sluice batch;", "sluice batch; sluice_max_inflate_ratio 1033;", "between 1 and 1032"),
+    ("sluice batch;", "sluice batch; sluice_max_inflate_ratio 5:1;", "invalid number"),
+    ("sluice batch;", "sluice batch; sluice_max_inflated 1m; sluice_max_inflated 2m;",
+     "duplicate"),
     ("sluice_timeout 5s;", "sluice_timeout 0;", "above 0"),
     ("sluice log;", "sluice logs;", 'must be "log" or "batch"'),
     ("sluice log;", "sluice log; sluice batch;", "duplicate"),
@@ -166,3 +178,16 @@ def test_several_servers_and_locations_share_the_connection(make_stack):
     assert (answer.status, answer.json["code"]) == (422, "record_too_large")
     assert api.log(message="m" * 100).status == 200
     stack.wait_rows(2)
+
+
+def test_limits_of_compressed_bodies_are_inherited(make_stack):
+    stack = make_stack()
+    stack.nginx.edit("sluice_timeout 5s;", "sluice_timeout 5s; sluice_max_inflated 1000;")
+    stack.nginx.edit("sluice batch;", "sluice batch; sluice_max_inflated 2000;")
+    stack.start()
+    api = stack.api()
+    for path, limit in (("/api/log", 1000), ("/api/logs/batch", 2000)):
+        body = json.dumps(RECORD if path == "/api/log" else [RECORD]).encode()
+        for size, status in ((limit, 200), (limit + 1, 413)):
+            answer = api.post(path, gzip.compress(body.ljust(size)), **{"Content-Encoding": "gzip"})
+            assert answer.status == status, answer
