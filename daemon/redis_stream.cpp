@@ -187,6 +187,23 @@ RedisResult RedisStream::ensure_group() {
     if (reply && begins_with(text_of(reply.get()), "BUSYGROUP")) {
         return result;
     }
+    if (reply && begins_with(text_of(reply.get()), "OOM")) {
+        return ensure_group_in_full_redis();
+    }
+    return failure(reply.get());
+}
+
+// Without the group a full Redis would stay full, as long as edges use what little becomes free.
+RedisResult RedisStream::ensure_group_in_full_redis() {
+    static const std::string kScript =
+        "#!lua flags=allow-oom\n"
+        "return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')";
+    const ReplyPtr reply = command({"EVAL", kScript, "1", options_.stream, options_.group});
+    RedisResult result;
+    result.group_made = reply && reply->type == REDIS_REPLY_STATUS;
+    if (result.group_made || (reply && begins_with(text_of(reply.get()), "BUSYGROUP"))) {
+        return result;
+    }
     return failure(reply.get());
 }
 

@@ -49,6 +49,7 @@ class RedisStream {
     bool greet();
     bool read_password(std::string* password);
     RedisResult ensure_group();
+    [[nodiscard]] RedisResult ensure_group_in_full_redis();
     RedisResult read(const RedisAction& action);
     RedisResult claim(const RedisAction& action);
     RedisResult ack(const RedisAction& action);

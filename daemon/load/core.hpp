@@ -77,7 +77,7 @@ struct StoreProgress {
     PgStep step = PgStep::kInsertLedger;
     int64_t began_at_us = 0;
     bool careful = false;
-    bool copied = false;                        // in one COPY
+    uint64_t rows_copied = 0;                   // of the fresh ones, if not carefully
     uint64_t named_row = RowPieces::kNotNamed;  // by the COPY that made it careful
     RowPieces pieces;
     bool good_rows_taken = false;
@@ -135,6 +135,7 @@ class LoaderCore {
     [[nodiscard]] PgAction next_pg_idle(const Now& now);
     [[nodiscard]] PgAction next_pg_storing(const Now& now);
     [[nodiscard]] bool batch_is_due(const Now& now) const noexcept;
+    [[nodiscard]] RowRange next_part() const noexcept;
     [[nodiscard]] bool partitions_missing(PgAction* action) const;
     [[nodiscard]] bool partitions_ahead_missing(const Now& now, PgAction* action) const;
     void partitions_made(const PgAction& action);
@@ -186,6 +187,7 @@ class LoaderCore {
     bool pg_known_ = false;    // one has been answered at all
     bool pg_stopped_ = false;
     StoreProgress store_;
+    uint64_t copy_rows_max_ = UINT64_MAX;  // in one COPY of the batch that is being stored
     bool partition_missed_ = false;  // before, by the batch that is being stored
     int64_t pg_retry_at_us_ = 0;
     int64_t pg_check_at_us_ = 0;

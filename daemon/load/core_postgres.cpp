@@ -21,6 +21,7 @@ constexpr int64_t kPruneRest = 4;
 // A transaction that takes longer makes the next batches smaller.
 constexpr int64_t kStoreTargetUs = kSecondUs / 2;
 constexpr uint64_t kFillBytesAtLeast = 256 * 1024;
+constexpr uint64_t kCopyRowsAtLeast = 1000;
 
 }  // namespace
 
@@ -70,6 +71,7 @@ PgAction LoaderCore::next_pg_idle(const Now& now) {
         storing_ = std::move(filling_);
         storing_->close();
         store_ = StoreProgress();
+        copy_rows_max_ = UINT64_MAX;
         partition_missed_ = false;
         return next_pg_storing(now);
     }
@@ -107,7 +109,7 @@ PgAction LoaderCore::next_pg_storing(const Now& now) {
         }
     } else if (store_.step == PgStep::kCopy) {
         action.careful = store_.careful;
-        action.rows = store_.careful ? store_.pieces.next() : RowRange{0, storing_->fresh_rows()};
+        action.rows = store_.careful ? store_.pieces.next() : next_part();
     } else if (store_.step == PgStep::kDeadLetter || store_.step == PgStep::kCopyGoodRows) {
         action.letter = store_.letter;
     } else if (store_.step == PgStep::kCount) {
@@ -116,6 +118,12 @@ PgAction LoaderCore::next_pg_storing(const Now& now) {
         }
     }
     return action;
+}
+
+// All rows at once, unless that took too long before.
+RowRange LoaderCore::next_part() const noexcept {
+    const uint64_t left = storing_->fresh_rows() - store_.rows_copied;
+    return {store_.rows_copied, std::min(left, copy_rows_max_)};
 }
 
 bool LoaderCore::partitions_missing(PgAction* action) const {
@@ -228,9 +236,10 @@ void LoaderCore::storing_done(const PgAction& action, PgReply& reply, const Now&
             for (const MinuteCount& count : reply.counts) {
                 store_.counts[{count.minute, count.level}] += count.n;
             }
-            store_.copied = !store_.careful;
             if (store_.careful) {
                 store_.pieces.stored();
+            } else {
+                store_.rows_copied += action.rows.count;
             }
             next_rows();
             break;
@@ -261,7 +270,8 @@ void LoaderCore::storing_done(const PgAction& action, PgReply& reply, const Now&
 
 // What comes behind the ledger: rows, then dead entries, then counters.
 void LoaderCore::next_rows() {
-    const bool copied = store_.careful ? store_.pieces.empty() : store_.copied;
+    const bool copied =
+        store_.careful ? store_.pieces.empty() : store_.rows_copied == storing_->fresh_rows();
     if (storing_->fresh_rows() != 0 && !copied) {
         store_.step = PgStep::kCopy;
     } else if (store_.entries_done < storing_->dead_entries().size()) {
@@ -296,10 +306,16 @@ void LoaderCore::rows_refused(const PgAction& action, PgReply& reply) {
 void LoaderCore::pg_failed(const PgAction& action, PgStatus status, const Now& now) {
     const bool storing = action.batch != nullptr && action.step != PgStep::kMakePartitions;
     ++counts_.pg_failures;
-    if (action.step == PgStep::kPruneLedger && status != PgStatus::kLost) {
+    const bool can_wait = action.step == PgStep::kPruneLedger ||
+                          (action.step == PgStep::kMakePartitions && storing_ == nullptr);
+    if (can_wait && status != PgStatus::kLost) {
         // Somebody holds what it needs, or it may not: no batch waits for that. There is a next
         // round.
         return;
+    }
+    if (action.step == PgStep::kCopy && (status == PgStatus::kRetry || status == PgStatus::kLost)) {
+        // It may have been too much for the time there is.
+        copy_rows_max_ = std::max(kCopyRowsAtLeast, action.rows.count / 2);
     }
     store_ = StoreProgress();
     if (status == PgStatus::kLost) {

@@ -221,6 +221,10 @@ void LoaderCore::redis_failed(const RedisAction& action, RedisStatus status, con
         return;
     }
     ++counts_.redis_failures;
+    if (action.count != 0 && status == RedisStatus::kLost) {
+        // The answer may have been too large for the time there is.
+        read_count_limit_ = std::max(action.count / 2, 1U);
+    }
     if (status == RedisStatus::kRefused && (trimming || action.step == RedisStep::kPublish ||
                                             action.step == RedisStep::kInspectOldest)) {
         return;  // none of these is needed to go on storing

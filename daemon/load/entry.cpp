@@ -14,6 +14,9 @@ void append_netstring(std::string_view text, std::string* out) {
     out->append(text).push_back(',');
 }
 
+// No record of another producer has so many, whatever stands beside its fields.
+constexpr size_t kPlainBytesMax = 4 * kRecordBytes;
+
 // Entries that carry no id of their own are known by their time and a hash of what they are. The
 // stream's id is part of it: the same record logged twice is two records.
 void identify(const StreamId& id, std::string_view fields, Frame* frame) {
@@ -71,7 +74,11 @@ Entry EntryReader::read(const StreamId& id, const EntryField* fields, size_t cou
     identify(id, text, &entry.frame);
     entry.frame.records = 1;
     entry.reason = "neither a whole frame nor a plain entry";
-    if (entry.error == FrameError::kPlainEntry) {
+    if (entry.error == FrameError::kPlainEntry && text.size() > kPlainBytesMax) {
+        PlainEntry plain;
+        plain.refusal = Refusal::kRecordTooLarge;
+        entry.reason = bytes->keep(text_of(plain));
+    } else if (entry.error == FrameError::kPlainEntry) {
         std::string row(plain_.row_bytes_max(fields, count), '\0');
         PlainEntry plain;
         const char* const end = plain_.write_row(fields, count, row.data(), &plain);

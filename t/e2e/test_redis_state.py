@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import threading
 
 import pytest
 
@@ -104,6 +105,34 @@ def test_a_full_redis_is_drained_by_a_loader_that_comes_back(stack):
                "memory is as before")
 
 
+def test_a_full_redis_without_the_group_is_drained_while_clients_go_on(make_stack):
+    """XGROUP CREATE wants memory, and whatever becomes free the next client takes."""
+    stack = make_stack().start()
+    stack.loader.stop()
+    client = stack.redis.client
+    client.xgroup_destroy(STREAM, "log_workers")
+    client.config_set("maxmemory", client.info("memory")["used_memory"] + 4 * MEGABYTE)
+    stop = threading.Event()
+
+    def go_on():
+        api = stack.api()
+        while not stop.is_set():
+            api.batch([{"device_id": "d", "log_level": "INFO", "message": "x" * 900}] * 50)
+
+    clients = [threading.Thread(target=go_on) for _ in range(2)]
+    for thread in clients:
+        thread.start()
+    try:
+        wait_until(lambda: stack.api().log().status == 503, 30, "Redis is full")
+        stack.loader.start()
+        wait_until(lambda: stack.rows() > 1000, 30, "it drains")
+    finally:
+        stop.set()
+        for thread in clients:
+            thread.join()
+    stack.wait_drained()
+
+
 def add_group_left_behind(stack, sent):
     """A group that has read only the first of what is there."""
     client = stack.redis.client
@@ -130,8 +159,7 @@ def test_a_group_that_is_named_holds_back_trimming(make_stack):
     wait_until(lambda: stack.redis.stream_length() < 300, 15, "it is trimmed a little")
     assert client.xrange(STREAM, count=1)[0][0].decode() <= ids[100], "not what it has not acknowledged"
     rounds = trims(client)
-    sent.add(1)
-    wait_until(lambda: trims(client) >= rounds + 3, 15, "trimming was tried again")
+    wait_until(lambda: sent.add() and trims(client) >= rounds + 2, 15, "trimming was tried again")
     assert stack.redis.stream_length() >= 200
     while entries := client.xreadgroup("others", "one", {STREAM: ">"}):
         client.xack(STREAM, "others", *[entry_id for entry_id, _ in entries[0][1]])

@@ -57,6 +57,79 @@ void a_batch_never_becomes_so_small_that_nothing_is_read(void**) {
     }
 }
 
+// A statement has a deadline: the same rows in one COPY would never meet it.
+void rows_that_took_too_long_are_copied_in_parts(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1, 2, 3}, 4000);
+    driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kRetry);
+    driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kLost);
+    uint64_t next = 0;
+    for (uint64_t part = 0; part < 4; ++part) {
+        const PgAction copy = driver.pg_until(PgStep::kCopy);
+        assert_false(copy.careful);
+        assert_int_equal(copy.rows.first, next);
+        assert_int_equal(copy.rows.count, 3000);
+        next += copy.rows.count;
+        driver.answer(copy, driver.calm_answer(copy));
+    }
+    const PgAction count = driver.pg_until(PgStep::kCount);
+    assert_int_equal(count.counts.size(), 1);
+    assert_int_equal(count.counts[0].n, 12000);
+    driver.commit();
+    assert_int_equal(driver.core().counts().rows_stored, 12000);
+    driver.read(RedisStep::kReadNew, {4}, 4000);
+    assert_int_equal(driver.pg_until(PgStep::kCopy).rows.count, 4000);
+}
+
+void a_part_with_a_bad_row_is_searched_like_a_whole(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1}, 4000);
+    driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kRetry);
+    PgAction copy = driver.pg_until(PgStep::kCopy);
+    driver.answer(copy, driver.calm_answer(copy));
+    copy = driver.pg_until(PgStep::kCopy);
+    assert_int_equal(copy.rows.first, 2000);
+    PgReply bad;
+    bad.status = PgStatus::kBadData;
+    bad.named_line = 11;
+    driver.answer(copy, std::move(bad));
+    copy = driver.pg_until(PgStep::kCopy);
+    assert_true(copy.careful);
+    assert_int_equal(copy.rows.first, 2010);
+    assert_int_equal(copy.rows.count, 1);
+}
+
+void a_read_that_took_too_long_is_tried_with_fewer(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1, 2, 3, 4, 5, 6, 7, 8});
+    driver.commit();
+    RedisAction read = driver.redis_until(RedisStep::kReadNew);
+    uint32_t count = read.count;
+    assert_true(count >= 8);
+    while (count > 1) {
+        driver.refuse(read, RedisStatus::kLost);
+        read = driver.redis_until(RedisStep::kReadOwn);
+        assert_int_equal(read.count, count / 2);
+        count = read.count;
+    }
+    driver.refuse(read, RedisStatus::kLost);
+    assert_int_equal(driver.redis_until(RedisStep::kReadOwn).count, 1);
+}
+
+void partitions_ahead_that_cannot_be_made_hold_nothing_up(void**) {
+    for (const PgStatus status : {PgStatus::kRetry, PgStatus::kRefused}) {
+        Driver driver;
+        const PgAction ahead = driver.pg_until(PgStep::kMakePartitions);
+        assert_null(ahead.batch);
+        const int64_t asked_at_us = driver.now_.steady_us;
+        driver.refuse(ahead, status);
+        driver.read(RedisStep::kReadNew, {1});
+        driver.commit();
+        assert_true(driver.now_.steady_us - asked_at_us < kSecondUs / 2);
+        assert_true(driver.core().postgres_up(driver.now_));
+    }
+}
+
 }  // namespace
 }  // namespace sluice::test
 
@@ -65,6 +138,10 @@ int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_postgres_gets_smaller_batches_and_larger_ones_again),
         cmocka_unit_test(a_batch_never_becomes_so_small_that_nothing_is_read),
+        cmocka_unit_test(rows_that_took_too_long_are_copied_in_parts),
+        cmocka_unit_test(a_part_with_a_bad_row_is_searched_like_a_whole),
+        cmocka_unit_test(a_read_that_took_too_long_is_tried_with_fewer),
+        cmocka_unit_test(partitions_ahead_that_cannot_be_made_hold_nothing_up),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
