@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 
+from bodies import write_bodies
 from harness.build import ROOT
 from harness.nginx_server import NginxServer
 from harness.redis_server import RedisServer
@@ -31,14 +32,17 @@ FLOOR = """
         location / {
 """
 
-# name, records (0: one as itself), connections
+# name, records (0: one as itself), connections, form of the body
 CASES = [
-    ("single, 64 connections", 0, 64),
-    ("single, 256 connections", 0, 256),
-    ("batch of 10", 10, 64),
-    ("batch of 100", 100, 64),
-    ("batch of 1000", 1000, 64),
+    ("single, 64 connections", 0, 64, "json"),
+    ("single, 256 connections", 0, 256, "json"),
+    ("batch of 10", 10, 64, "json"),
+    ("batch of 100", 100, 64, "json"),
+    ("batch of 1000", 1000, 64, "json"),
+    ("batch of 100, NDJSON", 100, 64, "ndjson"),
+    ("batch of 100, gzip", 100, 64, "gzip"),
 ]
+QUICK = ["single, 256 connections", "batch of 100", "batch of 100, NDJSON", "batch of 100, gzip"]
 
 
 class Bench:
@@ -84,26 +88,33 @@ class Bench:
         counters = ["sluice_edge_records_total", 'sluice_edge_frames_total{outcome="stored"}']
         return [self.metric(name) for name in counters] + [self.added()]
 
-    def load(self, path, records, connections, delay_ms=0):
+    def bodies(self, records, form):
+        path = self.folder / f"bodies-{records}-{form}"
+        if not path.exists():
+            write_bodies(path, records, form)
+        return path
+
+    def load(self, path, records, connections, form="json", delay_ms=0):
         """One measured run, after a short one that is not."""
         url = f"http://127.0.0.1:{self.nginx.port}{path}"
         worker, = self.nginx.worker_pids()
-        wrk(url, connections, 1, records)
+        bodies = self.bodies(records, form)
+        wrk(url, connections, 1, bodies)
         before = [cpu_seconds(worker), cpu_seconds(self.redis.pid)]
-        result = wrk(url, connections, self.seconds, records, delay_ms)
+        result = wrk(url, connections, self.seconds, bodies, delay_ms)
         assert result["not_2xx"] == 0 and result["socket_errors"] == 0, result
         per_request = 1e6 / result["requests"]
         result["nginx_us"] = (cpu_seconds(worker) - before[0]) * per_request
         result["redis_us"] = (cpu_seconds(self.redis.pid) - before[1]) * per_request
         return result
 
-    def edge(self, records, connections, delay_ms=0):
+    def edge(self, records, connections, form="json", delay_ms=0):
         """The edge's run; holds what it acknowledged against what is in the stream."""
         before = self.settled()
         row_bytes = self.metric("sluice_edge_row_bytes_total")
         path = "/api/logs/batch" if records else "/api/log"
         with Trimmer(self.redis.client):
-            result = self.load(path, records, connections, delay_ms)
+            result = self.load(path, records, connections, form, delay_ms)
         told, frames, added = (now - then for now, then in zip(self.settled(), before))
         assert frames == added, f"{frames} frames acknowledged, {added} in the stream"
         assert told >= result["requests"] * max(records, 1)
@@ -120,7 +131,8 @@ class Bench:
         self.redis.client.delete("logs:stream")
         names = ["sluice_edge_records_total", "sluice_edge_frame_records_sum"]
         before = [self.metric(name) for name in names]
-        wrk(f"http://127.0.0.1:{self.nginx.port}/api/logs/batch", 16, 1, 10)
+        url = f"http://127.0.0.1:{self.nginx.port}/api/logs/batch"
+        wrk(url, 16, 1, self.bodies(10, "json"))
         self.settled()
         told, confirmed = (self.metric(name) - then for name, then in zip(names, before))
         rows = 0
@@ -151,9 +163,9 @@ def measure(fsync, rounds, seconds, cases):
         alone = bench.redis_alone()
         print(f"redis-benchmark, XADD of 100 records, 4 in flight: {alone:,.0f} records/s")
         for _ in range(rounds):
-            for name, records, connections in cases:
-                floor = bench.load("/floor/", records, connections)
-                edge = bench.edge(records, connections)
+            for name, records, connections, form in cases:
+                floor = bench.load("/floor/", records, connections, form)
+                edge = bench.edge(records, connections, form)
                 results.setdefault(name, []).append((floor, edge, records))
         halves = half_load(bench, results)
         worker, = bench.nginx.worker_pids()
@@ -171,8 +183,8 @@ def half_load(bench, results):
         return None
     per_s = statistics.median(edge["per_s"] for _, edge, _ in edges) / 2
     delay_ms = 256 / per_s * 1000
-    floor = bench.load("/floor/", 0, 256, delay_ms)
-    edge = bench.edge(0, 256, delay_ms)
+    floor = bench.load("/floor/", 0, 256, delay_ms=delay_ms)
+    edge = bench.edge(0, 256, delay_ms=delay_ms)
     return {"per_s": edge["per_s"], "floor_p99_ms": floor["p99_ms"], "edge_p99_ms": edge["p99_ms"],
             "edge_p50_ms": edge["p50_ms"]}
 
@@ -239,9 +251,9 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/bench edge")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--quick", action="store_true", help="fsync always, two cases, one round")
+    parser.add_argument("--quick", action="store_true", help="fsync always, four cases, one round")
     options = parser.parse_args()
-    cases = [CASES[1], CASES[3]] if options.quick else CASES
+    cases = [case for case in CASES if case[0] in QUICK] if options.quick else CASES
     folder = ROOT / "build" / "bench"
     results = {"machine": machine(folder), "modes": []}
     for fsync in ["always"] if options.quick else ["everysec", "always"]:

@@ -38,10 +38,10 @@ def resident_bytes(pid):
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def wrk(url, connections, seconds, records, delay_ms=0):
-    """Runs wrk; records as in records.lua. Returns what its script printed."""
+def wrk(url, connections, seconds, bodies, delay_ms=0):
+    """Runs wrk with bodies from a file. Returns what its script printed."""
     output = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", SCRIPT, url, "--", str(records),
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", SCRIPT, url, "--", bodies,
          str(delay_ms)],
         check=True, capture_output=True, text=True,
     ).stdout

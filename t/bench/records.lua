@@ -1,51 +1,24 @@
--- wrk's requests: bodies of random realistic records, made before the clock starts. One repeated
--- body would flatter every cache on the way.
+-- wrk's requests: bodies from a file that bodies.py has written, in turn.
 --
---   wrk ... -s records.lua URL -- RECORDS DELAY_MS
--- RECORDS: 0 is one record as itself, else a batch of so many. DELAY_MS: pause of a connection
--- between its requests, to measure latency below the maximum load.
-
-local words = {
-  "connection", "timeout", "user", "login", "payment", "accepted", "retry", "upstream", "cache",
-  "miss", "order", "created", "shipped", "failed", "sensor", "value", "temperature", "pressure",
-  "valve", "opened", "closed", "session", "expired", "token", "refreshed", "query", "slow", "index",
-}
-local levels = { "DEBUG", "INFO", "INFO", "INFO", "INFO", "WARNING", "ERROR", "CRITICAL" }
-
-local function record()
-  local text = {}
-  for i = 1, math.random(6, 14) do
-    text[i] = words[math.random(#words)]
-  end
-  return string.format(
-    '{"device_id":"device-%02d","log_level":"%s","message":"%s %08x","log_data":{"user":%d,' ..
-    '"ip":"10.%d.%d.%d","latency_ms":%.3f,"ok":%s}}',
-    math.random(0, 99), levels[math.random(#levels)], table.concat(text, " "),
-    math.random(0, 2 ^ 31 - 1), math.random(1, 999999), math.random(0, 255), math.random(0, 255),
-    math.random(0, 255), math.random() * 100, math.random() > 0.1 and "true" or "false")
-end
-
-local function body(records)
-  if records == 0 then
-    return record()
-  end
-  local list = {}
-  for i = 1, records do
-    list[i] = record()
-  end
-  return '{"logs":[' .. table.concat(list, ",") .. "]}"
-end
+--   wrk ... -s records.lua URL -- FILE DELAY_MS
+-- DELAY_MS: pause of a connection between its requests, to measure latency below the maximum load.
 
 local requests, at, pause = {}, 0, 0
 
 function init(args)
-  local records = tonumber(args[1])
   pause = tonumber(args[2] or "0")
-  math.randomseed(42)
-  wrk.headers["Content-Type"] = "application/json"
-  for i = 1, records > 100 and 20 or 200 do
-    requests[i] = wrk.format("POST", nil, nil, body(records))
+  local file = assert(io.open(args[1], "rb"))
+  local encoding
+  wrk.headers["Content-Type"], encoding = file:read("*l", "*l")
+  if encoding ~= "" then
+    wrk.headers["Content-Encoding"] = encoding
   end
+  local length = file:read("*l")
+  while length do
+    requests[#requests + 1] = wrk.format("POST", nil, nil, file:read(tonumber(length)))
+    length = file:read("*l")
+  end
+  file:close()
 end
 
 function request()
