@@ -16,10 +16,8 @@ def differences(stored, expected):
             for what, found in (("lost", lost), ("twice", twice), ("strange", strange)) if found]
 
 
-def check_tables(stack, expected):
-    """The logs are these messages, each once, and the counters know it."""
-    rows = stack.postgres.query("SELECT message, count(*) FROM logs GROUP BY message")
-    assert not (wrong := differences(dict(rows), set(expected))), wrong
+def check_counters(stack):
+    """Each row has an id of its own, and is counted in its minute and level."""
     assert stack.postgres.value("SELECT count(*) - count(DISTINCT id) FROM logs") == 0, "row ids"
     assert stack.postgres.value("SELECT coalesce(sum(n), 0) FROM counters") == stack.rows()
     wrong = stack.postgres.query(
@@ -31,12 +29,23 @@ def check_tables(stack, expected):
     assert not wrong, f"counters: {wrong[:5]}"
 
 
-def check_exact(stack, expected, timeout=60):
-    """As check_tables, once everything is loaded, acknowledged and trimmed."""
+def stored_messages(stack):
+    """How many rows each message has."""
+    return dict(stack.postgres.query("SELECT message, count(*) FROM logs GROUP BY message"))
+
+
+def wait_finished(stack, timeout):
+    """Everything is loaded, acknowledged and trimmed."""
     stack.wait_drained(timeout)
-    check_tables(stack, expected)
     wait_until(lambda: stack.redis.stream_length() == 0, 20, "the stream is trimmed")
     assert stack.redis.pending() == 0
+
+
+def check_exact(stack, expected, timeout=60):
+    """In the end the logs are these messages, each once."""
+    wait_finished(stack, timeout)
+    assert not (wrong := differences(stored_messages(stack), set(expected))), wrong
+    check_counters(stack)
 
 
 class Sent:
