@@ -13,7 +13,6 @@
 namespace sluice {
 namespace {
 
-// A rollback that takes longer than this is not worth a connection.
 constexpr int64_t kConnectTimeoutMs = 5000;
 // The server gives up first, so that its answer says why; this is for a server that hangs.
 constexpr int64_t kGraceMs = 5000;

@@ -19,6 +19,12 @@ int compare_keys(const Keyed& a, const Keyed& b) noexcept {
 
 }  // namespace
 
+uint64_t Batch::bytes_of(const Entry& entry) noexcept {
+    // A reply of Redis has some twenty objects an entry, besides its values.
+    constexpr uint64_t kObjects = 800;
+    return kObjects + entry.frame.rows.size() + entry.other_bytes;
+}
+
 void Batch::add(const Entry& entry) {
     if (entry.error == FrameError::kNone) {
         BatchFrame frame;
@@ -36,7 +42,7 @@ void Batch::add(const Entry& entry) {
     }
     ids_.push_back(entry.id);
     rows_ += entry.frame.records;
-    bytes_ += entry.frame.rows.size() + entry.other_bytes;
+    bytes_ += bytes_of(entry);
 }
 
 void Batch::keep(std::unique_ptr<EntryBytes> bytes) {

@@ -49,6 +49,8 @@ class Batch {
 
     // Not for entries that stay in the stream or are gone from it.
     void add(const Entry& entry);
+    // About what it takes in memory, not only for its rows.
+    [[nodiscard]] static uint64_t bytes_of(const Entry& entry) noexcept;
     void keep(std::unique_ptr<EntryBytes> bytes);
 
     // Sorts by the keys of ledger and dead_letters, so that loaders never meet in opposite orders,

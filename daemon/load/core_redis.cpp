@@ -307,7 +307,7 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
         filling_->add(entry);
         counts_.entries_plain += entry.plain ? 1 : 0;
         counts_.times_clamped += entry.frame.time_clamped ? 1 : 0;
-        largest = std::max<uint64_t>(largest, entry.frame.rows.size() + entry.other_bytes);
+        largest = std::max(largest, Batch::bytes_of(entry));
         taken = true;
     }
     if (taken) {
@@ -317,7 +317,8 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
     }
 }
 
-// Claims find such an entry again and again: it is counted once.
+// Claims find such an entry again and again: it is counted once, as long as there are not very
+// many.
 void LoaderCore::leave_entry(const Entry& entry) {
     if (left_ids_.count(entry.id) != 0) {
         return;

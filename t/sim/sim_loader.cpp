@@ -314,7 +314,7 @@ void SimLoader::expect_counts(const RedisAction& action, const RedisResult& resu
     expected_.entries_gone += result.gone;
     for (const Entry& entry : result.entries) {
         expected_.entries_gone += entry.gone ? 1 : 0;
-        largest_entry_ = std::max<uint64_t>(largest_entry_, entry.frame.rows.size());
+        largest_entry_ = std::max(largest_entry_, Batch::bytes_of(entry));
     }
 }
 
