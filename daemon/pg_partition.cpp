@@ -1,6 +1,8 @@
 #include "daemon/pg_partition.hpp"
 
 #include <ctime>
+#include <set>
+#include <string_view>
 
 #include "common/timestamp.hpp"
 #include "daemon/log.hpp"
@@ -45,10 +47,53 @@ std::string partition_name(PartitionKind kind, int64_t number) {
     return text;
 }
 
+namespace {
+
+bool refuse(PgConnection* connection, std::string_view name, const char* why) {
+    connection->set_error({PgFailure::kTransient, "", std::string(name) + why, 0});
+    return false;
+}
+
+// *there if the partition is attached. If not, *name becomes one that is free: a table that
+// somebody has detached, to keep it elsewhere, may have the first one still. A day that is being
+// dropped is an error: it has to be gone before it can be made again.
+bool find_free_name(PgConnection* connection, const std::string& parent, std::string* name,
+                    bool* there) {
+    const PgRows taken = connection->query(
+        "SELECT c.relname, i.inhrelid IS NOT NULL, coalesce(i.inhdetachpending, false),"
+        " i.inhrelid IS NULL AND coalesce(obj_description(c.oid, 'pg_class') = $3, false)"
+        " FROM pg_class c LEFT JOIN pg_inherits i"
+        " ON i.inhrelid = c.oid AND i.inhparent = $1::regclass"
+        " WHERE c.relname ~ ('^' || $2 || '(_[0-9]+)?$') AND c.relnamespace ="
+        " (SELECT relnamespace FROM pg_class WHERE oid = $1::regclass)",
+        {parent.c_str(), name->c_str(), kDropMark});
+    if (!taken) {
+        return false;
+    }
+    std::set<std::string_view> names;
+    for (int row = 0; row < taken.count(); ++row) {
+        if (taken.text(row, 2) == "t") {
+            return refuse(connection, taken.text(row, 0), " is being detached");
+        }
+        if (taken.text(row, 3) == "t") {
+            return refuse(connection, taken.text(row, 0), " is being dropped");
+        }
+        *there = *there || taken.text(row, 1) == "t";
+        names.insert(taken.text(row, 0));
+    }
+    const std::string first = *name;
+    for (int number = 2; names.count(*name) != 0; ++number) {
+        *name = first + "_" + std::to_string(number);
+    }
+    return true;
+}
+
+}  // namespace
+
 bool make_partition(PgConnection* connection, PartitionKind kind, int64_t number) {
     const std::string parent = kind == PartitionKind::kLogDay ? "logs" : "ledger";
     const std::string column = kind == PartitionKind::kLogDay ? "created_at" : "t";
-    const std::string name = partition_name(kind, number);
+    std::string name = partition_name(kind, number);
     const std::string from = quoted_time(number * seconds_of(kind));
     const std::string to = quoted_time((number + 1) * seconds_of(kind));
 
@@ -57,23 +102,12 @@ bool make_partition(PgConnection* connection, PartitionKind kind, int64_t number
         !connection->execute(std::string("SET LOCAL lock_timeout = '2s'; ") + kPartitionLock)) {
         return false;
     }
-    const PgRows attached = connection->query(
-        "SELECT 1 FROM pg_inherits"
-        " WHERE inhparent = $1::regclass AND inhrelid = to_regclass($2)",
-        {parent.c_str(), name.c_str()});
-    if (!attached) {
+    bool there = false;
+    if (!find_free_name(connection, parent, &name, &there)) {
         return false;
     }
-    if (attached.count() != 0) {
+    if (there) {
         return transaction.commit();
-    }
-    const PgRows detached = connection->query("SELECT to_regclass($1) IS NOT NULL", {name.c_str()});
-    if (!detached) {
-        return false;
-    }
-    if (detached.text(0, 0) == "t") {
-        connection->set_error({PgFailure::kTransient, "", name + " is there, but detached", 0});
-        return false;
     }
     // The check spares ATTACH a scan; attached, the bounds say the same.
     if (!connection->execute(
@@ -114,10 +148,10 @@ bool prune_ledger_partitions(PgConnection* connection, int64_t before_hour) {
     if (locked.text(0, 0) != "t") {
         return transaction.commit();
     }
-    // Names of one length sort as their times do.
+    // Names sort as their times do.
     const PgRows old = connection->query(
         "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
-        " WHERE inhparent = 'ledger'::regclass AND relname ~ '^ledger_[0-9]{10}$'"
+        " WHERE inhparent = 'ledger'::regclass AND relname ~ '^ledger_[0-9]{10}(_[0-9]+)?$'"
         " AND relname < $1 ORDER BY relname",
         {bound.c_str()});
     if (!old) {

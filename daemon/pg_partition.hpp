@@ -10,12 +10,16 @@ namespace sluice {
 
 enum class PartitionKind : uint8_t { kLogDay, kLedgerHour };
 
-// logs_20241114, ledger_2024111410; number counts days or hours since 1970.
+// The comment of a day's table that is detached to be dropped.
+inline constexpr const char* kDropMark = "sluice: to be dropped";
+
+// logs_20241114, ledger_2024111410; number counts days or hours since 1970. A partition whose name
+// is taken is called logs_20241114_2.
 [[nodiscard]] std::string partition_name(PartitionKind kind, int64_t number);
 
-// Makes the partition unless it is there. Made as a table of its own and then attached: ATTACH lets
-// others write meanwhile, CREATE TABLE ... PARTITION OF would lock them out. A wait for a lock is
-// bounded; loaders that want the same one take turns.
+// Makes the partition unless it is there; fails for now if it is being dropped. Made as a table of
+// its own and then attached: ATTACH lets others write meanwhile, CREATE TABLE ... PARTITION OF
+// would lock them out. A wait for a lock is bounded; loaders that want the same one take turns.
 [[nodiscard]] bool make_partition(PgConnection* connection, PartitionKind kind, int64_t number);
 
 // Deletes some of the keys of requests from before this hour, in a transaction of its own; *more if

@@ -3,12 +3,16 @@
 #include <chrono>
 #include <exception>
 
+#include "daemon/clock.hpp"
 #include "daemon/log.hpp"
 
 namespace sluice {
 namespace {
 
 constexpr std::chrono::seconds kPause(60);
+// While a day is half dropped, as its records have to wait for that.
+constexpr std::chrono::seconds kShortPause(1);
+constexpr int64_t kWarnIntervalUs = 60 * 1000 * 1000;
 // Of a statement: who is waited for may take longer, and is waited for again in the next round.
 constexpr int64_t kTimeoutMs = 2000;
 
@@ -26,13 +30,12 @@ PgOptions options_of(const Settings& settings) {
 Keeper::Keeper(const Settings& settings, StopSignals* done)
     : retention_{settings.storage_keep_days, settings.storage_keep_mb * 1024 * 1024},
       connection_(options_of(settings)),
+      later_limit_(kWarnIntervalUs),
       done_(done) {}
 
 void Keeper::start() {
-    if (retention_.keep_days != 0 || retention_.keep_bytes != 0) {
-        running_ = true;
-        thread_ = std::thread([this] { run(); });
-    }
+    running_ = true;
+    thread_ = std::thread([this] { run(); });
 }
 
 void Keeper::stop() {
@@ -50,11 +53,12 @@ void Keeper::join() {
 void Keeper::run() noexcept {
     try {
         std::unique_lock<std::mutex> lock(mutex_);
-        while (!stopping_) {
+        while (!stopping()) {
             lock.unlock();
             round();
             lock.lock();
-            stop_asked_.wait_for(lock, kPause, [this] { return stopping_; });
+            stop_asked_.wait_for(lock, begun_ ? kShortPause : kPause,
+                                 [this] { return stopping(); });
         }
     } catch (const std::exception& error) {
         log_error("the keeper failed").with("error", error.what());
@@ -65,10 +69,18 @@ void Keeper::run() noexcept {
 
 // Connected for the round only: it is short, and seldom.
 void Keeper::round() {
-    if (!connection_.connect() || !drop_old_logs(&connection_, retention_)) {
+    // That Postgres is away is what the consumers say.
+    if (!connection_.connect()) {
+        return;
+    }
+    uint64_t left_out = 0;
+    if (!drop_old_logs(
+            &connection_, retention_, [this] { return stopping(); }, &begun_) &&
+        later_limit_.allow(steady_us(), &left_out)) {
         log_warn("old logs are dropped later")
             .with("sqlstate", connection_.error().sqlstate)
-            .with("error", connection_.error().message);
+            .with("error", connection_.error().message)
+            .with("left_out", left_out);
     }
     connection_.close();
 }

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "daemon/log.hpp"
 #include "daemon/pg_connection.hpp"
 #include "daemon/pg_retention.hpp"
 #include "daemon/process.hpp"
@@ -19,7 +20,7 @@ class Keeper {
     // done is told when it has stopped.
     Keeper(const Settings& settings, StopSignals* done);
 
-    // Runs a round now and then; does nothing at all if everything is to be kept.
+    // Runs a round now and then. What was begun is ended even if all else is to be kept by now.
     void start();
     void stop();
     [[nodiscard]] bool stopped() const noexcept { return !running_; }
@@ -27,15 +28,18 @@ class Keeper {
     void join();
 
   private:
+    [[nodiscard]] bool stopping() const noexcept { return stopping_; }
     void run() noexcept;
     void round();
 
     Retention retention_;
     PgConnection connection_;
+    bool begun_ = false;  // a day is half dropped
+    LogLimit later_limit_;
     std::thread thread_;
-    std::mutex mutex_;  // of stopping_
+    std::mutex mutex_;  // so that stop_asked_ is not missed
     std::condition_variable stop_asked_;
-    bool stopping_ = false;
+    std::atomic<bool> stopping_{false};
     std::atomic<bool> running_{false};
     StopSignals* done_;
 };

@@ -1,13 +1,16 @@
 """Old days of logs are dropped if that is set, beside those who store and those who read."""
 
+import collections
 import time
 
+import psycopg2
 import pytest
 
 from harness import frames
 from harness.waiting import wait_until
 
 DAY_MS = 24 * 3600 * 1000
+MARK = "sluice: to be dropped"
 
 
 def day_name(days_ago):
@@ -27,6 +30,47 @@ def store_days(stack, days_ago, records=10):
         for days in days_ago
     ])
     stack.wait_rows(len(days_ago) * records)
+
+
+def store_late(stack, days_ago):
+    """One more record of that day, which need not be stored at once."""
+    t_ms = int(time.time() * 1000) - days_ago * DAY_MS
+    frames.add(stack.redis, [frames.frame([frames.row()], t_ms=t_ms)])
+
+
+def exists(stack, name):
+    return stack.postgres.value("SELECT count(*) FROM pg_class WHERE relname = %s", name)
+
+
+def comment(stack, name):
+    return stack.postgres.value("SELECT obj_description(%s::regclass, 'pg_class')", name)
+
+
+def is_detaching(stack, name):
+    return stack.postgres.value(
+        "SELECT count(*) FROM pg_inherits WHERE inhdetachpending AND inhrelid = to_regclass(%s)",
+        name)
+
+
+def execute(stack, *statements):
+    connection = stack.postgres.connect()
+    with connection.cursor() as cursor:
+        for sql in statements:
+            cursor.execute(sql)
+    connection.close()
+
+
+def begin_to_read(stack, table="logs"):
+    """A transaction that has read, and may again, until its connection is closed."""
+    reader = stack.postgres.connect()
+    reader.autocommit = False
+    with reader.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {table}")
+    return reader
+
+
+def wait_logged(stack, text, timeout=15):
+    wait_until(lambda: text in stack.loader.log_text(), timeout, f"the log says: {text}")
 
 
 def start_with(stack, **settings):
@@ -75,46 +119,179 @@ def test_a_record_of_a_dropped_day_is_stored_all_the_same(stack):
     store_days(stack, [0, 5])
     start_with(stack, SLUICED_STORAGE_KEEP_DAYS="2")
     wait_until(lambda: stack.rows() == 10, 15, "the old day is gone")
-    frames.add(stack.redis, [frames.frame([frames.row()], t_ms=int(time.time() * 1000) - 5 * DAY_MS)])
+    store_late(stack, 5)
     stack.wait_rows(11)
     assert counted_rows(stack) == 11
 
 
-def test_who_reads_is_waited_for_and_who_stores_does_not_wait(stack):
-    stack.allow("old logs are dropped later")
+def test_a_day_is_not_begun_while_somebody_reads_for_long(stack):
     store_days(stack, [0, 5])
-    reader = stack.postgres.connect()
-    reader.autocommit = False
-    cursor = reader.cursor()
-    cursor.execute("SELECT count(*) FROM logs")
+    reader = begin_to_read(stack)
     start_with(stack, SLUICED_STORAGE_KEEP_DAYS="2")
-    wait_until(lambda: stack.postgres.value(
-        "SELECT count(*) FROM pg_inherits WHERE inhdetachpending"), 15, "the day is being detached")
+    wait_logged(stack, f'"a transaction holds {day_name(5)}"')
+    assert day_name(5) in partitions(stack) and not is_detaching(stack, day_name(5))
+    assert comment(stack, day_name(5)) is None
+    store_late(stack, 5)
+    stack.wait_rows(21)
+    reader.close()
+    start_with(stack)
+    wait_until(lambda: not exists(stack, day_name(5)), 15, "the day is dropped")
+    assert counted_rows(stack) == 10
+
+
+def detach_beside_readers(stack, name):
+    """Readers who come and go, one beside the other, until the day is being detached: then those
+    who are there stay. Returns them."""
+    readers = collections.deque()
+
+    def detaching():
+        readers.append(begin_to_read(stack))
+        if is_detaching(stack, name):
+            return True
+        if len(readers) > 1:
+            readers.popleft().close()
+        return False
+
+    stack.loader.stop()
+    stack.loader.settings["SLUICED_STORAGE_KEEP_DAYS"] = "2"
+    readers.append(begin_to_read(stack))
+    stack.loader.launch()
+    wait_until(detaching, 15, "the day is being detached")
+    stack.loader.wait_ready()
+    return readers
+
+
+def test_a_late_record_waits_for_its_day_to_be_detached(stack):
+    store_days(stack, [0, 5])
+    readers = detach_beside_readers(stack, day_name(5))
     stack.api().log()
     stack.wait_rows(11)
-    cursor.execute("SELECT count(*) FROM logs")
-    assert cursor.fetchone()[0] == 11, "a new statement neither waits nor sees the day"
-    reader.close()
-    # What was begun is ended by the next round, of this loader or another one.
-    start_with(stack)
-    wait_until(lambda: day_name(5) not in partitions(stack), 15, "the day is detached")
-    wait_until(lambda: not stack.postgres.value(
-        "SELECT count(*) FROM pg_class WHERE relname = %s", day_name(5)), 15, "and dropped")
-    assert counted_rows(stack) == 11
+    wait_logged(stack, "old logs are dropped later")
+    with readers[-1].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM logs")
+        assert cursor.fetchone()[0] == 11, "a new statement neither waits nor sees the day"
+    store_late(stack, 5)
+    wait_logged(stack, f"{day_name(5)} is being detached")
+    assert is_detaching(stack, day_name(5)) and stack.rows() == 11
+    for reader in readers:
+        reader.close()
+    # A round each second ends what was begun, and the record goes where the new day is made.
+    wait_until(lambda: "a day of logs is dropped" in stack.loader.log_text(), 10, "it is dropped")
+    stack.wait_rows(12)
+    assert counted_rows(stack) == 12
 
 
-@pytest.mark.parametrize("mark, there", [("sluice: to be dropped", 0), ("our archive", 1)])
+def test_what_was_begun_is_ended_before_an_older_day(stack):
+    store_days(stack, [0, 5])
+    readers = detach_beside_readers(stack, day_name(5))
+    wait_logged(stack, "old logs are dropped later")
+    store_late(stack, 9)
+    wait_until(lambda: day_name(9) in partitions(stack), 15, "an older day is made again")
+    for reader in readers:
+        reader.close()
+    wait_until(lambda: stack.rows() == 10, 15, "both are dropped")
+    wait_until(lambda: not exists(stack, day_name(9)), 5, "both are dropped")
+    assert "already pending" not in stack.loader.log_text()
+
+
+def test_what_was_begun_is_ended_by_a_loader_that_keeps_everything(stack):
+    store_days(stack, [0, 5])
+    readers = detach_beside_readers(stack, day_name(5))
+    stack.loader.stop()
+    for reader in readers:
+        reader.close()
+    start_with(stack, SLUICED_STORAGE_KEEP_DAYS="0")
+    wait_until(lambda: not exists(stack, day_name(5)), 15, "the day is dropped")
+    assert counted_rows(stack) == 10
+
+
+@pytest.mark.parametrize("mark, there", [(MARK, 0), ("our archive", 1)])
 def test_a_detached_day_is_dropped_only_if_that_was_begun(stack, mark, there):
     store_days(stack, [0, 5, 6])
     name = day_name(6)
-    connection = stack.postgres.connect()
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE logs DETACH PARTITION {name}")
-        cursor.execute(f"COMMENT ON TABLE {name} IS '{mark}'")
-    connection.close()
+    execute(stack, f"ALTER TABLE logs DETACH PARTITION {name}",
+            f"COMMENT ON TABLE {name} IS '{mark}'")
     start_with(stack, SLUICED_STORAGE_KEEP_DAYS="2")
     wait_until(lambda: day_name(5) not in partitions(stack), 15, "the next day is gone")
-    assert stack.postgres.value("SELECT count(*) FROM pg_class WHERE relname = %s", name) == there
+    assert exists(stack, name) == there
+
+
+def test_a_late_record_of_an_archived_day_gets_a_table_of_its_own(stack):
+    store_days(stack, [0, 5])
+    name = day_name(5)
+    execute(stack, f"ALTER TABLE logs DETACH PARTITION {name}")
+    store_late(stack, 5)
+    stack.wait_rows(11)
+    assert f"{name}_2" in partitions(stack)
+    execute(stack, f"ALTER TABLE logs DETACH PARTITION {name}_2")
+    start_with(stack)
+    store_late(stack, 5)
+    stack.wait_rows(11)
+    assert f"{name}_3" in partitions(stack)
+    start_with(stack, SLUICED_STORAGE_KEEP_DAYS="2")
+    wait_until(lambda: not exists(stack, f"{name}_3"), 15, "the late record's table is dropped")
+    assert exists(stack, name) and exists(stack, f"{name}_2")
+    assert stack.postgres.value(f"SELECT count(*) FROM {name}") == 10
+
+
+def test_a_late_record_waits_for_its_detached_day_to_be_dropped(stack):
+    store_days(stack, [0, 5])
+    name = day_name(5)
+    execute(stack, f"ALTER TABLE logs DETACH PARTITION {name}",
+            f"COMMENT ON TABLE {name} IS '{MARK}'")
+    reader = begin_to_read(stack, name)
+    start_with(stack)
+    wait_logged(stack, "old logs are dropped later")
+    store_late(stack, 5)
+    wait_logged(stack, f"{name} is being dropped")
+    reader.close()
+    stack.wait_rows(11)
+    assert name in partitions(stack)
+    assert counted_rows(stack) == 11
+
+
+def test_what_others_detach_is_not_touched_and_no_mark_is_left(stack):
+    """A day that is being detached by somebody else stands in the way of another one."""
+    store_days(stack, [0, 1, 5, 6])
+    execute(stack, f"COMMENT ON TABLE {day_name(1)} IS '{MARK}'")
+    reader = begin_to_read(stack)
+    operator = stack.postgres.connect()
+    with operator.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 200")
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            cursor.execute(f"ALTER TABLE logs DETACH PARTITION {day_name(6)} CONCURRENTLY")
+    operator.close()
+    reader.close()
+    start_with(stack, SLUICED_STORAGE_KEEP_DAYS="2")
+    wait_logged(stack, "already pending detach")
+    wait_until(lambda: comment(stack, day_name(5)) is None, 5, "the mark is off")
+    assert comment(stack, day_name(1)) is None, "one that was left on before is off as well"
+    assert is_detaching(stack, day_name(6)) and day_name(5) in partitions(stack)
+
+
+def test_a_migration_does_not_keep_days_from_being_dropped(stack):
+    store_days(stack, [0, 5])
+    migration = stack.postgres.connect()
+    with migration.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(7306930287321604098)")
+    start_with(stack, SLUICED_STORAGE_KEEP_DAYS="2")
+    wait_until(lambda: not exists(stack, day_name(5)), 15, "the day is dropped")
+    migration.close()
+
+
+def test_a_loader_stops_between_two_days(stack):
+    """Each takes a second here."""
+    execute(stack, "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql"
+                   " AS $$ BEGIN PERFORM pg_sleep(1) FROM pg_event_trigger_dropped_objects()"
+                   " WHERE original AND object_name LIKE 'logs%'; END $$",
+            "CREATE EVENT TRIGGER slow ON sql_drop WHEN TAG IN ('DROP TABLE')"
+            " EXECUTE FUNCTION slow()")
+    store_days(stack, range(12))
+    start_with(stack, SLUICED_STORAGE_KEEP_DAYS="1")
+    wait_logged(stack, "a day of logs is dropped")
+    stack.loader.stop()
+    assert "without waiting" not in stack.loader.log_text()
+    assert len(partitions(stack)) > 8
 
 
 def test_a_clock_alone_drops_nothing(stack):
