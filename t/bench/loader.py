@@ -1,7 +1,8 @@
 """The loader against Postgres itself: the same rows into the same tables, in turns.
 
 Three ways: psql's \\copy into logs (nothing but the rows), the loader's transaction done by hand
-from prepared files (ledger, COPY, counters, COMMIT: the ceiling), and the loader draining a stream.
+from prepared texts (ledger, COPY, counters, COMMIT: the ceiling) on as many connections as the
+loader has consumers, and the loader draining a stream. Which of the last two goes first alternates.
 Ratios are made within a round, and the median of the rounds is told.
 """
 
@@ -14,6 +15,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 import uuid
 
@@ -82,24 +84,32 @@ def created_at(t):
     return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(t // 1000)) + ".%03d+00" % (t % 1000)
 
 
+def array_text(values):
+    return "{" + ",".join(f'"{value}"' for value in values) + "}"
+
+
 class HandBatch:
     """One transaction's worth, prepared: nothing is left to do but to send it."""
 
     def __init__(self, frames, next_id):
-        self.u, self.t, self.first, self.n = [], [], [], []
+        ids, times, first_ids, numbers = [], [], [], []
         copy, counts = [], collections.Counter()
         for u, t, n, text in frames:
-            self.u.append(str(uuid.UUID(bytes=u)))
-            self.t.append(created_at(t))
-            self.first.append(next_id)
-            self.n.append(n)
+            ids.append(uuid.UUID(bytes=u))
+            times.append(created_at(t))
+            first_ids.append(next_id)
+            numbers.append(n)
             for line in text.splitlines(True):
-                copy.append("%d\t%s\t%s" % (next_id, self.t[-1], line))
-                counts[self.t[-1][:16] + "+00", line.split("\t", 2)[1]] += 1
+                copy.append("%d\t%s\t%s" % (next_id, times[-1], line))
+                counts[times[-1][:16] + "+00", line.split("\t", 2)[1]] += 1
                 next_id += 1
         self.next_id = next_id
         self.copy = "".join(copy).encode()
-        self.counts = [(minute, level, n) for (minute, level), n in counts.items()]
+        self.ledger = tuple(map(array_text, (times, ids, first_ids, numbers)))
+        keys = sorted(counts)
+        self.counters = (array_text(minute for minute, _ in keys),
+                         array_text(level for _, level in keys),
+                         array_text(counts[key] for key in keys))
 
 
 def prepare_by_hand(frames, next_id):
@@ -127,7 +137,7 @@ class Bytes:
         return bytes(part)
 
 
-def load_by_hand(postgres, batches):
+def load_by_hand(postgres, batches, slot):
     connection = postgres.connect()
     connection.autocommit = False
     cursor = connection.cursor()
@@ -138,17 +148,38 @@ def load_by_hand(postgres, batches):
             "INSERT INTO ledger (t, u, stream_id, first_row_id, n)"
             " SELECT t, u, '0-0', first, n FROM unnest(%s::timestamptz[], %s::uuid[], %s::bigint[],"
             " %s::int[]) AS f (t, u, first, n) ON CONFLICT DO NOTHING RETURNING first_row_id",
-            (batch.t, batch.u, batch.first, batch.n))
+            batch.ledger)
         cursor.fetchall()
         cursor.copy_expert(
             "COPY logs (id, created_at, device_id, log_level, message, log_data, event_time)"
             " FROM STDIN", Bytes(batch.copy), size=1 << 18)
-        cursor.executemany(
-            "INSERT INTO counters (minute, log_level, slot, n) VALUES (%s, %s, 'hand', %s)"
+        cursor.execute(
+            "INSERT INTO counters (minute, log_level, slot, n)"
+            " SELECT minute, level, %s, n FROM"
+            " unnest(%s::timestamptz[], %s::log_level[], %s::bigint[]) AS f (minute, level, n)"
             " ON CONFLICT (minute, log_level, slot) DO UPDATE SET n = counters.n + excluded.n",
-            batch.counts)
+            (slot, *batch.counters))
         connection.commit()
     connection.close()
+
+
+def load_by_hands(postgres, batches, connections):
+    """psycopg2 lets go of the interpreter while it waits for Postgres, so threads will do."""
+    failures = []
+
+    def load(number):
+        try:
+            load_by_hand(postgres, batches[number::connections], f"hand-{number}")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=load, args=(number,)) for number in range(connections)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 def load_by_psql(postgres, folder, batches):
@@ -255,7 +286,7 @@ class Bench:
         return {"rows_per_s": case.rows / took,
                 "postgres_us": (self.postgres_cpu() - began_cpu) / case.rows * 1e6}
 
-    def round(self, case, seed, with_psql):
+    def round(self, case, seed):
         rows = make_rows(case, seed)
         frames = make_frames(case, rows)
         healthy = case._replace(poison=0)
@@ -263,15 +294,20 @@ class Bench:
         batches = prepare_by_hand(by_hand, 1 << 40)
         result = {}
         self.make_partitions(frames)
-        self.clean(keep_rows=case.already)
-        already = self.prefill(case)
-        result["hand"] = self.timed(case, load_by_hand, self.postgres, batches)
-        already += case.rows if case.already else 0
-        if with_psql:
-            self.clean(keep_rows=False)
-            result["psql"] = self.timed(case, load_by_psql, self.postgres, self.folder, batches)
-        self.clean(keep_rows=case.already)
-        result["loader"] = self.load_by_loader(case, frames, already)
+        ways = ["hand", "loader"] if seed % 2 == 0 else ["loader", "hand"]
+        if not case.already:
+            ways.insert(0, "psql")
+        for way in ways:
+            self.clean(keep_rows=case.already)
+            already = self.prefill(case)
+            if way == "psql":
+                result[way] = self.timed(case, load_by_psql, self.postgres, self.folder, batches)
+            elif way == "hand":
+                result[way] = self.timed(case, load_by_hands, self.postgres, batches,
+                                         case.consumers)
+                self.check_exact(already + case.rows)
+            else:
+                result[way] = self.load_by_loader(case, frames, already)
         return result
 
     def make_partitions(self, frames):
@@ -312,7 +348,8 @@ class Bench:
 COLUMNS = [
     ("case", "case", "{}"), ("\\copy rows/s", "psql_per_s", "{:,.0f}"),
     ("by hand rows/s", "hand_per_s", "{:,.0f}"), ("loader rows/s", "loader_per_s", "{:,.0f}"),
-    ("of by hand", "ratio", "{:.2f}"), ("loader us/row", "loader_us", "{:.2f}"),
+    ("of \\copy", "psql_ratio", "{:.2f}"), ("of by hand", "ratio", "{:.2f}"),
+    ("loader us/row", "loader_us", "{:.2f}"),
     ("Postgres us/row", "postgres_us", "{:.2f}"), ("by hand", "hand_us", "{:.2f}"),
     ("loader MB", "loader_mb", "{:.0f}"),
 ]
@@ -322,11 +359,14 @@ def summary(case, rounds):
     def median(of):
         return statistics.median(of(result) for result in rounds)
 
+    has_psql = not case.already
     return {
         "case": case.name,
-        "psql_per_s": rounds[0].get("psql", {}).get("rows_per_s", 0),
+        "psql_per_s": median(lambda result: result["psql"]["rows_per_s"]) if has_psql else 0,
         "hand_per_s": median(lambda result: result["hand"]["rows_per_s"]),
         "loader_per_s": median(lambda result: result["loader"]["rows_per_s"]),
+        "psql_ratio": median(
+            lambda r: r["loader"]["rows_per_s"] / r["psql"]["rows_per_s"]) if has_psql else 0,
         "ratio": median(lambda r: r["loader"]["rows_per_s"] / r["hand"]["rows_per_s"]),
         "loader_us": median(lambda result: result["loader"]["loader_us"]),
         "postgres_us": median(lambda result: result["loader"]["postgres_us"]),
@@ -353,8 +393,7 @@ def main():
     table = []
     with Bench() as bench:
         for case in cases:
-            results = [bench.round(case, seed, with_psql=seed == 0 and not case.already)
-                       for seed in range(rounds)]
+            results = [bench.round(case, seed) for seed in range(rounds)]
             table.append(summary(case, results))
             print("  ".join(form.format(table[-1][key]).rjust(len(title))
                             for title, key, form in COLUMNS), flush=True)
