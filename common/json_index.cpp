@@ -2,7 +2,16 @@
 
 #include <simdjson.h>
 
+#include <algorithm>
+
 namespace sluice {
+namespace {
+
+// The index takes four bytes for each of the document. What is larger is given back with the next
+// document that is not.
+constexpr size_t kCapacityKept = 2 * 1024 * 1024;
+
+}  // namespace
 
 JsonIndex::JsonIndex() noexcept = default;
 JsonIndex::~JsonIndex() = default;
@@ -12,16 +21,9 @@ Refusal JsonIndex::build(const char* data, size_t size) noexcept {
     if (size == 0) {
         return Refusal::kEmptyBody;
     }
-    if (size > capacity_) {
-        // Doubling keeps a growing series of bodies from allocating each time.
-        const size_t capacity = size > 2 * capacity_ ? size : 2 * capacity_;
-        stage_.reset();
-        capacity_ = 0;
-        if (simdjson::get_active_implementation()->create_dom_parser_implementation(
-                capacity, kJsonDepthMax, stage_) != simdjson::SUCCESS) {
-            return Refusal::kNoMemory;
-        }
-        capacity_ = capacity;
+    const bool too_large = capacity_ > kCapacityKept && size <= kCapacityKept;
+    if ((size > capacity_ || too_large) && !allocate(size)) {
+        return Refusal::kNoMemory;
     }
     const simdjson::error_code error = stage_->stage1(reinterpret_cast<const uint8_t*>(data), size,
                                                       simdjson::stage1_mode::regular);
@@ -37,6 +39,19 @@ Refusal JsonIndex::build(const char* data, size_t size) noexcept {
         default:
             return Refusal::kMalformedJson;
     }
+}
+
+bool JsonIndex::allocate(size_t size) noexcept {
+    // Doubling keeps a growing series of bodies from allocating each time.
+    const size_t capacity = std::max(size, std::min(2 * capacity_, kCapacityKept));
+    stage_.reset();
+    capacity_ = 0;
+    if (simdjson::get_active_implementation()->create_dom_parser_implementation(
+            capacity, kJsonDepthMax, stage_) != simdjson::SUCCESS) {
+        return false;
+    }
+    capacity_ = capacity;
+    return true;
 }
 
 }  // namespace sluice

@@ -24,13 +24,17 @@ class JsonIndex {
     JsonIndex& operator=(const JsonIndex&) = delete;
 
     // Afterwards tokens()[0..count()) are offsets into data, and tokens()[count()] == size.
-    // The memory of the largest document so far is kept for the next.
+    // The memory of the largest document so far is kept for the next, unless it was very large.
     [[nodiscard]] Refusal build(const char* data, size_t size) noexcept;
 
     [[nodiscard]] const uint32_t* tokens() const noexcept { return tokens_; }
     [[nodiscard]] uint32_t count() const noexcept { return count_; }
 
+    [[nodiscard]] size_t capacity() const noexcept { return capacity_; }
+
   private:
+    [[nodiscard]] bool allocate(size_t size) noexcept;
+
     std::unique_ptr<simdjson::internal::dom_parser_implementation> stage_;
     size_t capacity_ = 0;
     const uint32_t* tokens_ = nullptr;

@@ -413,6 +413,19 @@ static void bad_records_are_counted_by_what_is_wrong_first(void**) {
     assert_int_equal(count(Refusal::kMissing), 0);
 }
 
+static void the_index_of_a_very_large_body_is_given_back(void**) {
+    JsonIndex index;
+    const std::string large = "[" + std::string(8 << 20, ' ') + "]";
+    assert_true(index.build(large.data(), large.size()) == Refusal::kNone);
+    assert_true(index.capacity() >= large.size());
+    assert_true(index.build("[1]", 3) == Refusal::kNone);
+    assert_int_equal(index.count(), 3);
+    assert_true(index.capacity() <= 2 << 20);
+    const size_t kept = index.capacity();
+    assert_true(index.build("[1,2]", 5) == Refusal::kNone);
+    assert_int_equal(index.capacity(), kept);
+}
+
 int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_record_becomes_a_row),
@@ -433,6 +446,7 @@ int main() {
         cmocka_unit_test(nuls_become_replacements_and_are_counted),
         cmocka_unit_test(offsets_point_at_the_place),
         cmocka_unit_test(a_parser_is_used_again),
+        cmocka_unit_test(the_index_of_a_very_large_body_is_given_back),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
