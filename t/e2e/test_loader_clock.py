@@ -53,14 +53,15 @@ def test_records_at_the_boundaries_of_partitions(make_stack, zone):
 @pytest.mark.parametrize("days_off", [-1, 1, 30])
 def test_a_loader_whose_clock_is_off(make_stack, days_off):
     """It stores what it is given where it belongs, and forgets nothing that may come back."""
-    stack = make_stack(load={"SLUICED_LOAD_LEDGER_KEEP_HOURS": "1"})
+    stack = make_stack()
     stack.loader.wall_clock = f"{days_off:+}d"
     stack.start_loading()
     now_ms = time.time_ns() // 1000000
     assert stack.loader.log_text().startswith(name_of("%Y-%m-%dT", now_ms + days_off * DAY_MS))
     sent = Sent(stack)
-    sent.add(t_ms=now_ms - 40 * HOUR_MS)
-    made = sent.frames(20)
+    sent.add(t_ms=now_ms - 100 * HOUR_MS)
+    # The ledger keeps 48 hours.
+    made = sent.frames(20) + sent.frames(20, t_ms=now_ms - 30 * HOUR_MS)
     frames.add(stack.redis, made)
     sent.check()
     for clock in (stack.loader.wall_clock, None):
