@@ -273,6 +273,10 @@ void LoaderCore::next_rows() {
     const bool copied =
         store_.careful ? store_.pieces.empty() : store_.rows_copied == storing_->fresh_rows();
     if (storing_->fresh_rows() != 0 && !copied) {
+        // What took too long before is not tried once more.
+        while (store_.careful && store_.pieces.next().count > copy_rows_max_) {
+            store_.pieces.refused(RowPieces::kNotNamed);
+        }
         store_.step = PgStep::kCopy;
     } else if (store_.entries_done < storing_->dead_entries().size()) {
         store_.letter = storing_->dead_entries()[store_.entries_done];

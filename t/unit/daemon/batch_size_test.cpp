@@ -57,6 +57,32 @@ void a_batch_never_becomes_so_small_that_nothing_is_read(void**) {
     }
 }
 
+// The good rows beside a bad one are no fewer than all of them.
+void rows_that_took_too_long_are_copied_in_parts_when_some_are_bad(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1, 2, 3}, 4000);
+    driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kRetry);
+    PgReply refused;
+    refused.status = PgStatus::kBadData;
+    refused.named_line = 1;
+    driver.answer(driver.pg_until(PgStep::kCopy), refused);
+    const PgAction named = driver.pg_until(PgStep::kCopy);
+    assert_int_equal(named.rows.count, 1);
+    driver.answer(named, refused);
+    uint64_t next = 1;
+    while (next < 12000) {
+        const PgAction copy = driver.pg_until(PgStep::kCopy);
+        assert_true(copy.careful);
+        assert_int_equal(copy.rows.first, next);
+        assert_true(copy.rows.count <= 6000);
+        next += copy.rows.count;
+        driver.answer(copy, driver.calm_answer(copy));
+    }
+    driver.commit();
+    assert_int_equal(driver.core().counts().rows_stored, 11999);
+    assert_int_equal(driver.core().counts().rows_dead, 1);
+}
+
 // A statement has a deadline: the same rows in one COPY would never meet it.
 void rows_that_took_too_long_are_copied_in_parts(void**) {
     Driver driver;
@@ -138,6 +164,7 @@ int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_postgres_gets_smaller_batches_and_larger_ones_again),
         cmocka_unit_test(a_batch_never_becomes_so_small_that_nothing_is_read),
+        cmocka_unit_test(rows_that_took_too_long_are_copied_in_parts_when_some_are_bad),
         cmocka_unit_test(rows_that_took_too_long_are_copied_in_parts),
         cmocka_unit_test(a_part_with_a_bad_row_is_searched_like_a_whole),
         cmocka_unit_test(a_read_that_took_too_long_is_tried_with_fewer),
