@@ -46,14 +46,18 @@ struct Plan {
     LoadLimits limits;
     int64_t claim_idle_us;
     uint64_t node_entries;
-    int64_t start_ms;  // the wall's clock in the beginning
-    bool has_archive;  // a group that trimming waits for
-    Lane slow_lane;    // of every loader; it moves seldom
+    int64_t start_ms;       // the wall's clock in the beginning
+    bool scripts_may_fill;  // the group can be made though Redis is full
+    bool has_archive;       // a group that trimming waits for
+    Lane slow_lane;         // it moves seldom
+    unsigned slow_loader;   // whose; none has this number: of all
     unsigned slow_percent;
     unsigned send_percent;
     unsigned odd_entry_percent;  // of another layout than a frame's
     unsigned poison_percent;     // of records
     unsigned odd_time_percent;
+    unsigned large_percent;  // of frames
+    uint64_t copy_rows_max;  // more of them at once take longer than a statement may
     unsigned keyed_percent;
     unsigned fault_per_mille;
     std::vector<Fault> faults;

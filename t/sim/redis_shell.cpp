@@ -55,9 +55,10 @@ void answer_entries(const std::vector<Delivered>& delivered, RedisResult* result
     result->bytes = std::move(reply);
 }
 
-RedisResult ensure_group(SimRedis* redis) {
+RedisResult ensure_group(World* world) {
     RedisResult result;
-    const SimRedis::GroupMade made = redis->make_group(GroupName::kLoaders, false);
+    const SimRedis::GroupMade made =
+        world->redis.make_group(GroupName::kLoaders, false, world->plan.scripts_may_fill);
     if (made == SimRedis::GroupMade::kNoMemory) {
         return failure(RedisStatus::kRefused);
     }
@@ -130,7 +131,7 @@ RedisResult perform_redis(World* world, unsigned consumer, const RedisAction& ac
     RedisResult result;
     switch (action.step) {
         case RedisStep::kEnsureGroup:
-            return ensure_group(&redis);
+            return ensure_group(world);
         case RedisStep::kReadOwn:
         case RedisStep::kClaim:
         case RedisStep::kReadNew:

@@ -132,7 +132,7 @@ void Schedule::move_archive(unsigned acknowledge_percent) {
     }
     const Group& group = redis.group(GroupName::kArchive);
     if (!group.exists) {
-        redis.make_group(GroupName::kArchive, world_.chance.percent(30));
+        redis.make_group(GroupName::kArchive, world_.chance.percent(30), false);
         return;
     }
     redis.read_new(GroupName::kArchive, 0, 1 + world_.chance.below(4), world_.now_us);
@@ -175,15 +175,15 @@ void Schedule::see_to_loaders() {
 
 void Schedule::move_some_lane() {
     struct Mover {
-        SimLoader* loader;
+        unsigned number;
         Lane lane;
     };
     Mover ready[8];
     size_t count = 0;
-    for (const auto& loader : world_.loaders) {
+    for (unsigned number = 0; number < world_.loaders.size(); ++number) {
         for (const Lane lane : {Lane::kRedis, Lane::kPg}) {
-            if (loader->ready(lane)) {
-                ready[count++] = {loader.get(), lane};
+            if (world_.loaders[number]->ready(lane)) {
+                ready[count++] = {number, lane};
             }
         }
     }
@@ -193,9 +193,11 @@ void Schedule::move_some_lane() {
         return;
     }
     const Mover& mover = ready[world_.chance.below(count)];
-    const bool slow = mover.lane == world_.plan.slow_lane;
-    if (!slow || !world_.chance.percent(world_.plan.slow_percent)) {
-        move_on(mover.loader, mover.lane, 70);
+    const Plan& plan = world_.plan;
+    const bool slow = mover.lane == plan.slow_lane &&
+                      (mover.number == plan.slow_loader || plan.slow_loader == plan.loaders);
+    if (!slow || !world_.chance.percent(plan.slow_percent)) {
+        move_on(world_.loaders[mover.number].get(), mover.lane, 70);
     }
 }
 
@@ -214,8 +216,8 @@ void Schedule::calm_down() {
     world_.redis_up_at_us = world_.now_us;
     world_.postgres_up_at_us = world_.now_us;
     world_.late_commands.clear();
-    // Who makes room is the loader, as long as its group is there: none can be made without room.
-    if (!world_.redis.group(GroupName::kLoaders).exists) {
+    // Who makes room is the loader, if its group is there or can be made.
+    if (!world_.redis.group(GroupName::kLoaders).exists && !world_.plan.scripts_may_fill) {
         world_.redis.set_entries_max(SIZE_MAX);
     }
     // Another loader takes over from one that never comes back.

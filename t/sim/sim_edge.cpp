@@ -10,7 +10,8 @@
 namespace sluice::sim {
 namespace {
 
-constexpr uint32_t kRecordsMax = 3;
+constexpr uint64_t kRecordsMax = 3;
+constexpr uint64_t kLargeRecordsMax = 3000;
 
 // The number behind one letter at the beginning of a column; -1 if there is none.
 int64_t number_in(std::string_view column) noexcept {
@@ -59,8 +60,8 @@ int64_t stored_time_ms(int64_t t_ms) noexcept {
     return std::clamp(t_ms, kReceiveTimeMinMs, kReceiveTimeMaxMs);
 }
 
-SimEdge::SimEdge(Chance* chance, unsigned poison_percent)
-    : chance_(chance), poison_percent_(poison_percent) {
+SimEdge::SimEdge(Chance* chance, unsigned poison_percent, unsigned large_percent)
+    : chance_(chance), poison_percent_(poison_percent), large_percent_(large_percent) {
     for (ProducerIds& worker : workers_) {
         uint8_t random[ProducerIds::kSeedBytes];
         const uint64_t bits = chance_->next();
@@ -80,9 +81,12 @@ SentFrame* SimEdge::make_frame(EntryKind kind, bool keyed, int64_t t_ms) {
         frame->producer_id = workers_[chance_->below(2)].next(t_ms);
     }
     frame->times_ms = {t_ms};
-    const auto records = static_cast<unsigned>(1 + chance_->below(kRecordsMax));
+    const bool large = chance_->percent(large_percent_);
+    const uint64_t records = 1 + chance_->below(large ? kLargeRecordsMax : kRecordsMax);
     for (unsigned position = 0; position < records; ++position) {
         append_row(frame, position);
+        frame->poison.push_back(chance_->percent(poison_percent_) &&
+                                (!large || chance_->one_in(50)));
     }
     return frame;
 }
@@ -95,7 +99,6 @@ void SimEdge::append_row(SentFrame* frame, unsigned position) {
     rows.append(chance_->one_in(50) ? chance_->below(4000) : chance_->below(20), 'x');
     rows += "\t{\"a\": 1}\t\\N\n";
     frame->row_ends.push_back(rows.size());
-    frame->poison.push_back(chance_->percent(poison_percent_));
 }
 
 std::shared_ptr<const EntryBody> SimEdge::encode(SentFrame* frame, int64_t t_ms) {

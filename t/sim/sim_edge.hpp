@@ -63,7 +63,7 @@ struct StoredRow {
 
 class SimEdge {
   public:
-    SimEdge(Chance* chance, unsigned poison_percent);
+    SimEdge(Chance* chance, unsigned poison_percent, unsigned large_percent);
 
     // A frame that was never sent; its first receive time is t_ms.
     SentFrame* make_frame(EntryKind kind, bool keyed, int64_t t_ms);
@@ -86,6 +86,7 @@ class SimEdge {
 
     Chance* chance_;
     unsigned poison_percent_;
+    unsigned large_percent_;
     std::deque<SentFrame> frames_;
     ProducerIds workers_[2];
 };

@@ -50,11 +50,11 @@ void SimLoader::kill() {
 void SimLoader::stop() {
     // What is being read at this moment is left to whoever comes next; what is being answered may
     // be bad news.
-    const bool well = !stopping_ && redis_lane_.phase == Phase::kIdle &&
-                      pg_lane_.phase != Phase::kAnswered && core_->postgres_up(now()) &&
-                      world_->postgres.is_open(session_) && core_->counts().batches_refused == 0 &&
-                      !world_->plan.has(Fault::kPgRefusesAllRows) &&
-                      !world_->plan.has(Fault::kPgPartitionDropped);
+    const bool well =
+        !stopping_ && redis_lane_.phase == Phase::kIdle && pg_lane_.phase != Phase::kAnswered &&
+        core_->postgres_up(now()) && world_->postgres.is_open(session_) &&
+        core_->counts().batches_refused == 0 && !world_->plan.has(Fault::kPgRefusesAllRows) &&
+        !world_->plan.has(Fault::kPgPartitionDropped) && world_->plan.large_percent == 0;
     stopped_well_at_fault_ = well ? world_->faults_struck : UINT64_MAX;
     stopping_ = true;
     core_->stop();
@@ -194,7 +194,7 @@ void SimLoader::send_pg() {
     } else if (!postgres.is_open(session_) || !world_->postgres_up()) {
         session_ = 0;
         pg_reply_.status = PgStatus::kLost;
-    } else if (pg_action_.step == PgStep::kPruneLedger && world_->others_hold_rows(this)) {
+    } else if (pg_action_.step == PgStep::kPruneLedger && world_->rows_are_held()) {
         postgres.roll_back(session_);
         pg_reply_.status = PgStatus::kRetry;
     } else {

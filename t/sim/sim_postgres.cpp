@@ -162,6 +162,10 @@ bool SimPostgres::wait_for(Session* session, SessionId holder) {
 }
 
 void SimPostgres::copy(Session* session, const PgAction& action, PgReply* reply) {
+    if (action.rows.count > copy_rows_max_) {
+        reply->status = PgStatus::kRetry;
+        return;
+    }
     CopyRows source(*action.batch, action.rows);
     std::vector<StoredRow> rows;
     std::string chunk;

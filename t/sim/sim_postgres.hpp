@@ -41,8 +41,8 @@ class CommitWatch {
 
 class SimPostgres {
   public:
-    SimPostgres(CommitWatch* watch, SimEdge* edge, Chance* chance)
-        : watch_(watch), edge_(edge), chance_(chance) {}
+    SimPostgres(CommitWatch* watch, SimEdge* edge, Chance* chance, uint64_t copy_rows_max)
+        : watch_(watch), edge_(edge), chance_(chance), copy_rows_max_(copy_rows_max) {}
 
     // slot: under which the client counts.
     SessionId connect(unsigned slot);
@@ -113,6 +113,7 @@ class SimPostgres {
     CommitWatch* watch_;
     SimEdge* edge_;
     Chance* chance_;
+    uint64_t copy_rows_max_;
     std::vector<Session> sessions_;
     SessionId last_session_ = 0;
     uint64_t ended_transactions_ = 0;

@@ -26,8 +26,8 @@ std::optional<StreamId> SimRedis::add(std::shared_ptr<const EntryBody> body) {
     return state_.last_id;
 }
 
-SimRedis::GroupMade SimRedis::make_group(GroupName name, bool at_end) {
-    if (full()) {
+SimRedis::GroupMade SimRedis::make_group(GroupName name, bool at_end, bool even_if_full) {
+    if (full() && !even_if_full) {
         return GroupMade::kNoMemory;  // refused before Redis looks whether the group exists
     }
     state_.exists = true;

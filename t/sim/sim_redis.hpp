@@ -65,7 +65,7 @@ class SimRedis {
 
     // Commands.
     std::optional<StreamId> add(std::shared_ptr<const EntryBody> body);  // nothing: no memory
-    GroupMade make_group(GroupName name, bool at_end);
+    GroupMade make_group(GroupName name, bool at_end, bool even_if_full);
     [[nodiscard]] bool has_new(GroupName name) const;
     std::vector<Delivered> read_new(GroupName name, unsigned consumer, size_t count,
                                     int64_t now_us);

@@ -18,19 +18,19 @@ World::World(uint64_t seed, bool traced)
       now_us(kStartUs),
       trace(traced, &now_us),
       plan(&chance),
-      edge(&chance, plan.poison_percent),
+      edge(&chance, plan.poison_percent, plan.large_percent),
       judge(&edge,
             bit_of(GroupName::kLoaders) | (plan.has_archive ? bit_of(GroupName::kArchive) : 0)),
       redis(&judge, plan.node_entries),
-      postgres(&judge, &edge, &chance) {
+      postgres(&judge, &edge, &chance, plan.copy_rows_max) {
     for (unsigned number = 0; number < plan.loaders; ++number) {
         loaders.push_back(std::make_unique<SimLoader>(this, number));
     }
 }
 
-bool World::others_hold_rows(const SimLoader* loader) const {
-    return std::any_of(loaders.begin(), loaders.end(), [loader](const auto& other) {
-        return other.get() != loader && other->running() && other->core().buffered_bytes() != 0;
+bool World::rows_are_held() const {
+    return std::any_of(loaders.begin(), loaders.end(), [](const auto& loader) {
+        return loader->running() && loader->core().buffered_bytes() != 0;
     });
 }
 

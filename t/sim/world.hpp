@@ -36,9 +36,9 @@ struct World {
         return static_cast<uint64_t>((wall_ms() + redis_clock_offset_ms) / kTickMs * kTickMs);
     }
 
-    // Somebody else may hold frames that are older than what the ledger keeps, when hours pass
-    // between one loader's storing and another's: then nothing may be pruned.
-    [[nodiscard]] bool others_hold_rows(const SimLoader* loader) const;
+    // Of a backlog older than what the ledger keeps, some frames may be held by one loader and be
+    // stored, acknowledged and pruned by another: no pruning meanwhile.
+    [[nodiscard]] bool rows_are_held() const;
 
     Chance chance;
     int64_t now_us;
