@@ -149,7 +149,7 @@ void SimEdge::damage(EntryBody* body) {
     std::vector<EntryField>& fields = body->fields;
     switch (chance_->below(7)) {
         case 0:
-            fields[3].value = "4";  // more records than rows
+            fields[3].value = "999999";  // more records than rows
             break;
         case 1:
             fields[3].value = "0";
