@@ -21,8 +21,11 @@ class SmallDisk:
     def __init__(self, megabytes):
         self.path = pathlib.Path(tempfile.mkdtemp(prefix="sluice-disk-", dir="/tmp"))
         self.ballast = self.path / "ballast"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs",
-                        self.path], check=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs",
+                               self.path], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            self.path.rmdir()
+            pytest.skip(f"a small disk cannot be mounted: {done.stderr}")
 
     def leave(self, free_bytes):
         status = os.statvfs(self.path)
@@ -40,8 +43,6 @@ class SmallDisk:
 
 @pytest.fixture
 def small_disk():
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small disk")
     disk = SmallDisk(256)
     yield disk
     disk.remove()
@@ -84,7 +85,7 @@ def test_no_room_for_rows(small_disk, stack):
     stored = stack.rows()
     assert stack.redis.pending() > 0
     lines = len(stack.loader.log_text().splitlines())
-    wait_until(lambda: len(stack.loader.log_text().splitlines()) > lines + 1, 30, "it goes on trying")
+    wait_until(lambda: len(stack.loader.log_text().splitlines()) > lines + 1, 30, "it tries again")
     assert stack.rows() == stored
     small_disk.make_room()
     sent.check()

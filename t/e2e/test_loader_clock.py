@@ -12,8 +12,8 @@ DAY_MS = 24 * HOUR_MS
 
 def partition_rows(stack, parent):
     """Of each partition that has any: its rows."""
-    rows = stack.postgres.query(f"SELECT tableoid::regclass::text, count(*) FROM {parent} GROUP BY 1")
-    return dict(rows)
+    return dict(stack.postgres.query(
+        f"SELECT tableoid::regclass::text, count(*) FROM {parent} GROUP BY 1"))
 
 
 def partitions(stack):

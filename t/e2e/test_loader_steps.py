@@ -1,4 +1,4 @@
-"""The loader loses a connection, or its life, before and after each step: nothing is lost or twice."""
+"""The loader loses a connection, or its life, before and after each step; nothing else is lost."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Redis forgets, is set back, is full, or serves others too: what comes next is stored all the same."""
+"""Redis forgets, is set back, is full, or serves others too: what comes next is stored."""
 
 import re
 import shutil
@@ -6,7 +6,6 @@ import threading
 
 import pytest
 
-from harness import frames
 from harness.exact import Sent
 from harness.waiting import wait_until
 
@@ -98,7 +97,8 @@ def test_a_full_redis_is_drained_by_a_loader_that_comes_back(stack):
         sent.add(records=2000)
     assert client.info("memory")["used_memory"] > base + 6 * MEGABYTE
     stack.loader.start()
-    wait_until(lambda: client.info("memory")["used_memory"] < base + 4 * MEGABYTE, 30, "there is room")
+    wait_until(lambda: client.info("memory")["used_memory"] < base + 4 * MEGABYTE, 30,
+               "there is room")
     sent.add_again()
     sent.check()
     wait_until(lambda: client.info("memory")["used_memory"] < base + MEGABYTE // 2, 15,

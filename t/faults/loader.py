@@ -1,4 +1,4 @@
-"""Two loaders under load, of which everything that can be killed is killed, at each step and between.
+"""Two loaders under load: everything that can be killed is killed, at each step and between.
 
 Frames of all kinds are added all the time, many of them twice. A deck of faults, shuffled by the
 seed, has each fault before and after each step of the loaders' conversations with Redis and
