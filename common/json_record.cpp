@@ -159,22 +159,18 @@ char* RecordParse::write_device_id(std::string_view value, char* out) noexcept {
 
 char* RecordParse::write_level(std::string_view value, char* out) noexcept {
     constexpr RecordField field = RecordField::kLogLevel;
-    Level level = Level::kDebug;
-    if (value.size() <= 2 || !is_string(value) || !parse_level(inside_quotes(value), &level)) {
+    if (value.size() <= 2 || !is_string(value) || !parse_level(inside_quotes(value), &level_)) {
         CopiedText text;
         if (!copy_required(field, value, out, &text)) {
             return out;
         }
         // Its letters may have been escaped.
-        if (!parse_level(std::string_view(out, static_cast<size_t>(text.end - out)), &level)) {
+        if (!parse_level(std::string_view(out, static_cast<size_t>(text.end - out)), &level_)) {
             reader_.record_error(field, Refusal::kUnknownLevel, value.data());
             return out;
         }
     }
-    if (static_cast<uint8_t>(level) > out_.highest_level) {
-        out_.highest_level = static_cast<uint8_t>(level);
-    }
-    const std::string_view name = kLevelNames[static_cast<unsigned>(level)];
+    const std::string_view name = kLevelNames[static_cast<unsigned>(level_)];
     std::memcpy(out, name.data(), name.size());
     return out + name.size();
 }

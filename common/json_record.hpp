@@ -17,6 +17,9 @@ class RecordParse {
     // whether the record was bad, or the walk has stopped.
     char* parse(char* row) noexcept;
 
+    // Of the record parsed last, if it is good.
+    [[nodiscard]] Level level() const noexcept { return level_; }
+
     [[nodiscard]] static RecordField known_field(std::string_view key) noexcept;
 
   private:
@@ -45,6 +48,7 @@ class RecordParse {
     JsonReader& reader_;
     const BodyLimits& limits_;
     BodyRows& out_;
+    Level level_ = Level::kDebug;
 };
 
 }  // namespace sluice

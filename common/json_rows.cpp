@@ -1,5 +1,7 @@
 #include "common/json_rows.hpp"
 
+#include <algorithm>
+
 #include "common/json_reader.hpp"
 #include "common/json_record.hpp"
 
@@ -31,6 +33,7 @@ class BodyParse {
     [[nodiscard]] bool parse_sequence() noexcept;
     [[nodiscard]] bool parse_one_of_many() noexcept;
     [[nodiscard]] bool parse_record() noexcept;
+    [[nodiscard]] bool is_admitted(uint32_t index, const char* row, const char* end) noexcept;
 
     JsonReader reader_;
     RecordParse record_;
@@ -45,7 +48,8 @@ char* BodyParse::run(BodyShape shape) noexcept {
     if (parse_shape(shape) && !reader_.walk.at_end()) {
         reader_.stop_here(Refusal::kMalformedJson);
     }
-    if (!reader_.stopped() && out_.bad_records > 0 && (!limits_.partial || out_.rows == 0)) {
+    if (!reader_.stopped() && out_.bad_records > 0 &&
+        (!limits_.partial || out_.rows + out_.withheld == 0)) {
         out_.refusal = out_.errors[0].refusal;
         out_.offset = out_.errors[0].offset;
     }
@@ -181,7 +185,6 @@ bool BodyParse::parse_one_of_many() noexcept {
 bool BodyParse::parse_record() noexcept {
     const uint32_t nuls_replaced = out_.nuls_replaced;
     const uint32_t unknown_fields = out_.unknown_fields;
-    const uint8_t highest_level = out_.highest_level;
     // A bad record's row is written over by the next one's; if nothing is to be stored any more,
     // all are written over the first.
     char* const row = out_.bad_records > 0 && !limits_.partial ? rows_ : row_;
@@ -189,16 +192,24 @@ bool BodyParse::parse_record() noexcept {
     if (reader_.stopped() && !(limits_.partial && reader_.pass_over_record())) {
         return false;
     }
-    out_.records++;
-    if (reader_.record_is_bad()) {
+    const uint32_t index = out_.records++;
+    const bool bad = reader_.record_is_bad();
+    if (bad || !is_admitted(index, row, end)) {
         out_.nuls_replaced = nuls_replaced;
         out_.unknown_fields = unknown_fields;
-        out_.highest_level = highest_level;
-    } else {
-        row_ = end;
-        out_.rows++;
+        out_.withheld += !bad;
+        return true;
     }
+    out_.highest_level = std::max(out_.highest_level, static_cast<uint8_t>(record_.level()));
+    row_ = end;
+    out_.rows++;
     return true;
+}
+
+bool BodyParse::is_admitted(uint32_t index, const char* row, const char* end) noexcept {
+    return limits_.gate == nullptr ||
+           limits_.gate->admits(index, record_.level(),
+                                std::string_view(row, static_cast<size_t>(end - row)));
 }
 
 }  // namespace

@@ -17,11 +17,23 @@ enum class BodyShape : uint8_t {
     kBatch,    // {"logs": [records]}, a bare array, or one record behind the other
 };
 
+// Asked about each good record in partial mode, before its row is kept.
+class RecordGate {
+  public:
+    // index is the record's in the body; row is as it would be stored.
+    [[nodiscard]] virtual bool admits(uint32_t index, Level level,
+                                      std::string_view row) noexcept = 0;
+
+  protected:
+    ~RecordGate() = default;
+};
+
 struct BodyLimits {
     uint32_t records_max = kRecordsPerRequest;
     size_t record_bytes_max = kRecordBytes;  // of its JSON
     bool unknown_fields_refused = false;
-    bool partial = false;  // good records are stored, and bad ones left out
+    bool partial = false;        // good records are stored, and bad ones left out
+    RecordGate* gate = nullptr;  // in partial mode: who else may leave records out
 };
 
 struct RecordError {
@@ -40,14 +52,15 @@ struct BodyRows {
     Refusal refusal = Refusal::kNone;
     uint32_t offset = 0;       // where the JSON broke, for kMalformedJson
     uint32_t records = 0;      // in the body, as far as it was read
-    uint32_t rows = 0;         // good records
+    uint32_t rows = 0;         // good records that the gate admits
+    uint32_t withheld = 0;     // good records that it does not
     uint32_t bad_records = 0;  // and the first thing that was wrong with each:
     uint32_t bad_by_refusal[kRefusalCount] = {};
     uint32_t errors_kept = 0;
     RecordError errors[kErrorsKept];
-    uint8_t highest_level = 0;    // a Level, of all good records
-    uint32_t nuls_replaced = 0;   // \u0000 that became U+FFFD, in good records
-    uint32_t unknown_fields = 0;  // ignored, in good records and beside "logs"
+    uint8_t highest_level = 0;    // a Level, of all rows
+    uint32_t nuls_replaced = 0;   // \u0000 that became U+FFFD, in rows
+    uint32_t unknown_fields = 0;  // ignored, in rows' records and beside "logs"
 };
 
 // Rows of a body never need more room than this.

@@ -426,6 +426,48 @@ static void the_index_of_a_very_large_body_is_given_back(void**) {
     assert_int_equal(index.capacity(), kept);
 }
 
+// Admits every second record, and remembers what it was asked.
+class EverySecond final : public RecordGate {
+  public:
+    bool admits(uint32_t index, Level level, std::string_view row) noexcept override {
+        asked += std::to_string(index) + kLevelNames[static_cast<unsigned>(level)].data() + " ";
+        rows += row;
+        return ++count % 2 == 0;
+    }
+    std::string asked, rows;
+    int count = 0;
+};
+
+static void a_gate_leaves_good_records_out(void**) {
+    EverySecond gate;
+    BodyLimits limits;
+    limits.partial = true;
+    limits.gate = &gate;
+    const std::string error =
+        R"({"device_id":"d","log_level":"error","message":"\u0000","x":1})";
+    const Parsed parsed =
+        parse(BodyShape::kBatch, "[" + error + ",7," + kOne + "," + error + "," + error + "]", limits);
+    assert_text_equal(gate.asked, "0ERROR 2INFO 3ERROR 4ERROR ");
+    const std::string error_row = "d\tERROR\t\xef\xbf\xbd\t{}\t\\N\n";
+    assert_text_equal(gate.rows, error_row + kOneRow + error_row + error_row);
+    assert_text_equal(parsed.rows, kOneRow + error_row);
+    assert_int_equal(parsed.out.records, 5);
+    assert_int_equal(parsed.out.rows, 2);
+    assert_int_equal(parsed.out.withheld, 2);
+    assert_int_equal(parsed.out.bad_records, 1);
+    assert_int_equal(parsed.out.nuls_replaced, 1);
+    assert_int_equal(parsed.out.unknown_fields, 1);
+    assert_int_equal(parsed.out.highest_level, static_cast<int>(Level::kError));
+
+    // Nothing is stored, yet not because the records were bad.
+    EverySecond another;
+    limits.gate = &another;
+    const Parsed none = parse(BodyShape::kBatch, "[7," + kOne + "]", limits);
+    assert_true(none.out.refusal == Refusal::kNone);
+    assert_int_equal(none.out.rows, 0);
+    assert_int_equal(none.out.withheld, 1);
+}
+
 int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_record_becomes_a_row),
@@ -440,6 +482,7 @@ int main() {
         cmocka_unit_test(a_batch_comes_in_three_shapes),
         cmocka_unit_test(records_one_by_one_are_nothing_else),
         cmocka_unit_test(in_partial_mode_bad_records_are_left_out),
+        cmocka_unit_test(a_gate_leaves_good_records_out),
         cmocka_unit_test(bad_records_are_counted_by_what_is_wrong_first),
         cmocka_unit_test(every_bad_record_is_named_up_to_a_bound),
         cmocka_unit_test(what_ends_the_walk_still_has_its_index_and_field),
