@@ -103,6 +103,14 @@ ngx_http_sluice_commit_trouble(ngx_http_sluice_commit_t *commit)
 
 
 ngx_uint_t
+ngx_http_sluice_commit_full(const ngx_http_sluice_commit_t *commit)
+{
+    return commit->waiting.requests == commit->conf->inflight_requests
+           || commit->waiting.bytes >= commit->conf->inflight_bytes;
+}
+
+
+ngx_uint_t
 ngx_http_sluice_commit_reserve(ngx_http_sluice_commit_t *commit, size_t bytes)
 {
     return ngx_http_sluice_waiting_reserve(&commit->waiting, bytes, commit->conf->inflight_bytes);

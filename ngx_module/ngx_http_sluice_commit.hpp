@@ -20,6 +20,9 @@ void ngx_http_sluice_commit_destroy(ngx_http_sluice_commit_t *commit);
  */
 ngx_http_sluice_trouble_e ngx_http_sluice_commit_trouble(ngx_http_sluice_commit_t *commit);
 
+/* Whether sluice_max_inflight leaves no room for another request, of whatever size. */
+ngx_uint_t ngx_http_sluice_commit_full(const ngx_http_sluice_commit_t *commit);
+
 /*
  * Memory of a request that is not submitted yet is held to sluice_max_inflight with that of the
  * others. Reserving returns 0 where there is no room.

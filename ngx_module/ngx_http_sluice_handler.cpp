@@ -7,6 +7,7 @@
 
 #include "ngx_http_sluice_answer.hpp"
 #include "ngx_http_sluice_commit.hpp"
+#include "ngx_http_sluice_gate.hpp"
 #include "ngx_http_sluice_header.hpp"
 #include "ngx_http_sluice_inflate.hpp"
 #include "ngx_http_sluice_key.hpp"
@@ -49,6 +50,10 @@ ngx_http_sluice_handler(ngx_http_request_t *r)
     ngx_http_set_ctx(r, ctx, ngx_http_sluice_module);
 
     trouble = ngx_http_sluice_header_read(ctx, &detail);
+
+    if (trouble == NGX_HTTP_SLUICE_TROUBLES) {
+        trouble = ngx_http_sluice_gate_request(ctx);
+    }
 
     if (trouble != NGX_HTTP_SLUICE_TROUBLES) {
         rc = ngx_http_discard_request_body(r);
