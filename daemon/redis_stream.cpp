@@ -35,6 +35,11 @@ bool is_array(const redisReply* reply, size_t at_least) noexcept {
     return reply->type == REDIS_REPLY_ARRAY && reply->elements >= at_least;
 }
 
+// 0 where Redis does not know.
+uint64_t number_of(const redisReply* reply) noexcept {
+    return reply->type == REDIS_REPLY_INTEGER ? static_cast<uint64_t>(reply->integer) : 0;
+}
+
 bool begins_with(std::string_view text, std::string_view prefix) noexcept {
     return text.substr(0, prefix.size()) == prefix;
 }
@@ -83,8 +88,10 @@ RedisResult RedisStream::perform(const RedisAction& action) {
             return trim(action);
         case RedisStep::kInspectOldest:
             return inspect_oldest();
+        case RedisStep::kMeasure:
+            return measure();
         case RedisStep::kPublish:
-            return publish(action);
+            return publish(action.state);
         case RedisStep::kWait:
         case RedisStep::kStop:
             break;
@@ -285,6 +292,11 @@ RedisResult RedisStream::inspect_groups() {
                 position.name = std::string(value);
             } else if (name == "last-delivered-id") {
                 known = parse_stream_id(value, &position.last_delivered);
+            } else if (name == "pending") {
+                position.pending = number_of(group->element[j + 1]);
+            } else if (name == "entries-read") {
+                position.entries_read_known = group->element[j + 1]->type == REDIS_REPLY_INTEGER;
+                position.entries_read = number_of(group->element[j + 1]);
             }
         }
         if (known) {
@@ -376,15 +388,69 @@ bool RedisStream::read_stream_entry(const redisReply* reply, EntryBytes* bytes, 
     return true;
 }
 
-RedisResult RedisStream::publish(const RedisAction& action) {
-    const std::string key = options_.stream + ":loader";
-    const ReplyPtr set = command({"HSET", key, "postgres", action.postgres_up ? "up" : "down", "at",
-                                  std::to_string(wall_us() / 1000)});
-    if (!set || set->type == REDIS_REPLY_ERROR) {
-        return failure(set.get());
+// In this order, for BacklogCount. The first and the last entry come with the stream's length.
+RedisResult RedisStream::measure() {
+    RedisResult result = inspect_groups();
+    if (result.status != RedisStatus::kOk) {
+        return result;
     }
-    const ReplyPtr expire = command({"PEXPIRE", key, kStateLifeMs});
-    return expire && expire->type == REDIS_REPLY_INTEGER ? RedisResult{} : failure(expire.get());
+    const ReplyPtr reply = command({"XINFO", "STREAM", options_.stream});
+    if (!reply || reply->type != REDIS_REPLY_ARRAY) {
+        return failure(reply.get());
+    }
+    for (size_t i = 0; i + 1 < reply->elements; i += 2) {
+        const std::string_view name = text_of(reply->element[i]);
+        const redisReply* value = reply->element[i + 1];
+        if (name == "length") {
+            result.stream.entries = number_of(value);
+        } else if (name == "entries-added") {
+            result.stream.added = number_of(value);
+        } else if (name == "last-generated-id" &&
+                   !parse_stream_id(text_of(value), &result.stream.last_generated)) {
+            return unexpected("XINFO STREAM");
+        }
+    }
+    return result;
+}
+
+// What is so of the whole group is written by whoever comes; how fast it is drained is the sum of
+// what those consumers tell that live, each in a field of its own. By Redis' clock: theirs differ.
+// Also when Redis is full, which is when the edge has most need of it.
+RedisResult RedisStream::publish(const LoadState& state) {
+    static const std::string kScript =
+        "#!lua flags=allow-oom\n"
+        "local key, life = KEYS[1], tonumber(ARGV[1])\n"
+        "local time = redis.call('TIME')\n"
+        "local now = time[1] * 1000 + math.floor(time[2] / 1000)\n"
+        "redis.call('HSET', key, 'drain:' .. ARGV[2],\n"
+        "           string.format('%.0f %s %s', now, ARGV[3], ARGV[4]), unpack(ARGV, 5))\n"
+        "local records, bytes = 0, 0\n"
+        "local fields = redis.call('HGETALL', key)\n"
+        "for i = 1, #fields, 2 do\n"
+        "  if fields[i]:sub(1, 6) == 'drain:' then\n"
+        "    local at, of_records, of_bytes = fields[i + 1]:match('^(%d+) (%d+) (%d+)$')\n"
+        "    if at and math.abs(now - at) <= life then\n"
+        "      records, bytes = records + of_records, bytes + of_bytes\n"
+        "    else\n"
+        "      redis.call('HDEL', key, fields[i])\n"
+        "    end\n"
+        "  end\n"
+        "end\n"
+        "redis.call('HSET', key, 'drain_records', string.format('%.0f', records),\n"
+        "           'drain_bytes', string.format('%.0f', bytes))\n"
+        "return redis.call('PEXPIRE', key, life)";
+    const auto known = [&](uint64_t number) {
+        return state.backlog_known ? std::to_string(number) : std::string();
+    };
+    const ReplyPtr reply =
+        command({"EVAL", kScript, "1", options_.stream + ":loader", kStateLifeMs, options_.consumer,
+                 std::to_string(state.drain.records), std::to_string(state.drain.bytes),  //
+                 "postgres", state.postgres_up ? "up" : "down",                           //
+                 "at", std::to_string(wall_us() / 1000),                                  //
+                 "backlog_entries", known(state.backlog_entries),                         //
+                 "backlog_records", known(state.backlog.records),                         //
+                 "backlog_bytes", known(state.backlog.bytes)});
+    return reply && reply->type == REDIS_REPLY_INTEGER ? RedisResult{} : failure(reply.get());
 }
 
 RedisStream::ReplyPtr RedisStream::command(const std::vector<std::string>& words,

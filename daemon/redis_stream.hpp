@@ -60,7 +60,8 @@ class RedisStream {
     [[nodiscard]] bool read_entries(const redisReply* reply, EntryBytes* bytes,
                                     std::vector<Entry>* out);
     [[nodiscard]] bool read_stream_entry(const redisReply* reply, EntryBytes* bytes, Entry* out);
-    RedisResult publish(const RedisAction& action);
+    RedisResult measure();
+    RedisResult publish(const LoadState& state);
 
     // Null when the connection was lost; an error reply is returned as it is. The whole reply has
     // to be there in time; block_ms is what Redis may wait by itself before it answers.

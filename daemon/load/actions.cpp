@@ -24,6 +24,8 @@ const char* name_of(RedisStep step) noexcept {
             return "trim";
         case RedisStep::kInspectOldest:
             return "inspect_oldest";
+        case RedisStep::kMeasure:
+            return "measure";
         case RedisStep::kPublish:
             return "publish";
         case RedisStep::kWait:

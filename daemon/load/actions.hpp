@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/record_rules.hpp"
+#include "daemon/load/backlog.hpp"
 #include "daemon/load/batch.hpp"
 
 namespace sluice {
@@ -31,8 +32,18 @@ enum class RedisStep : uint8_t {
     kInspectPending,  // the smallest pending id of one group
     kTrim,            // entries below from
     kInspectOldest,   // the first entry of the stream
-    kPublish,         // the state of Postgres, for the edge
+    kMeasure,         // every group's position, then the stream's length
+    kPublish,         // this consumer's state, for the edge
     kStop,
+};
+
+// What the edge is told, to shed by.
+struct LoadState {
+    bool postgres_up = false;
+    Amount drain;                // a second, by this consumer alone
+    bool backlog_known = false;  // Redis has told
+    uint64_t backlog_entries = 0;
+    Amount backlog;  // of the whole group
 };
 
 struct RedisAction {
@@ -43,7 +54,7 @@ struct RedisAction {
     uint32_t block_ms = 0;  // 0: do not block
     std::vector<StreamId> ids;
     std::string group;
-    bool postgres_up = false;
+    LoadState state;
 };
 
 enum class RedisStatus : uint8_t {
@@ -56,6 +67,9 @@ enum class RedisStatus : uint8_t {
 struct GroupPosition {
     std::string name;
     StreamId last_delivered;
+    uint64_t pending = 0;
+    bool entries_read_known = false;
+    uint64_t entries_read = 0;
 };
 
 struct RedisResult {
@@ -66,6 +80,7 @@ struct RedisResult {
     uint64_t gone = 0;        // kClaim: pending ids whose entries no longer exist
     bool group_made = false;  // kEnsureGroup: false if it was there
     std::vector<GroupPosition> groups;
+    StreamLength stream;  // kMeasure
     bool has_pending = false;
     StreamId first_pending;
     uint64_t trimmed = 0;

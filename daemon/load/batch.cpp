@@ -43,6 +43,7 @@ void Batch::add(const Entry& entry) {
     ids_.push_back(entry.id);
     rows_ += entry.frame.records;
     bytes_ += bytes_of(entry);
+    rows_bytes_ += entry.frame.rows.size();
 }
 
 void Batch::keep(std::unique_ptr<EntryBytes> bytes) {

@@ -80,6 +80,7 @@ class Batch {
     [[nodiscard]] const std::vector<StreamId>& ids() const noexcept { return ids_; }
     [[nodiscard]] uint64_t rows() const noexcept { return rows_; }
     [[nodiscard]] uint64_t bytes() const noexcept { return bytes_; }
+    [[nodiscard]] uint64_t rows_bytes() const noexcept { return rows_bytes_; }
     [[nodiscard]] uint64_t fresh_rows() const noexcept { return fresh_rows_; }
     [[nodiscard]] uint64_t duplicate_frames() const noexcept {
         return ids_.size() - dead_entries_.size() - fresh_;
@@ -94,6 +95,7 @@ class Batch {
     std::vector<std::unique_ptr<EntryBytes>> kept_;
     uint64_t rows_ = 0;
     uint64_t bytes_ = 0;
+    uint64_t rows_bytes_ = 0;
     uint64_t fresh_rows_ = 0;
     uint64_t fresh_ = 0;
     size_t assigned_ = 0;

@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "daemon/load/actions.hpp"
+#include "daemon/load/backlog.hpp"
 #include "daemon/load/backoff.hpp"
 #include "daemon/load/batch.hpp"
 #include "daemon/load/row_pieces.hpp"
@@ -122,12 +123,15 @@ class LoaderCore {
     void redis_failed(const RedisAction& action, RedisStatus status, const Now& now);
     void entries_read(const RedisAction& action, RedisResult& result, const Now& now);
     void oldest_inspected(const RedisResult& result, const Now& now);
+    void measured(const RedisResult& result);
+    [[nodiscard]] LoadState state(bool postgres_up) const noexcept;
     void take_entries(RedisResult& result, bool may_be_held, const Now& now);
     void leave_entry(const Entry& entry);
     [[nodiscard]] bool state_lost(const RedisResult& result);
     void pending_inspected(const RedisAction& action, const RedisResult& result);
     void look_for_group_left_behind(const Now& now);
     [[nodiscard]] std::set<StreamId> held_ids() const;
+    [[nodiscard]] bool has_work() const noexcept { return filling_ || storing_; }
     [[nodiscard]] bool has_room() const noexcept;
     [[nodiscard]] uint32_t read_count() const noexcept;
 
@@ -162,6 +166,12 @@ class LoaderCore {
     int64_t read_at_us_ = 0;
     int64_t publish_at_us_ = 0;
     bool published_up_ = false;
+    bool measured_ = false;  // for what is published next
+    bool backlog_known_ = false;
+    uint64_t backlog_entries_ = 0;
+    BacklogCount backlog_count_;
+    EntrySize entry_size_;
+    DrainRate drain_;
     int64_t trim_at_us_ = 0;
     // Expected of the next entries; follows the largest. At first as many as the edge's frames may
     // have: nothing is known of what has piled up.
@@ -188,7 +198,7 @@ class LoaderCore {
     bool pg_stopped_ = false;
     StoreProgress store_;
     uint64_t copy_rows_max_ = UINT64_MAX;  // in one COPY of the batch that is being stored
-    bool partition_missed_ = false;  // before, by the batch that is being stored
+    bool partition_missed_ = false;        // before, by the batch that is being stored
     int64_t pg_retry_at_us_ = 0;
     int64_t pg_check_at_us_ = 0;
     int64_t pg_answered_at_us_ = 0;

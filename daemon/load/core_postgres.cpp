@@ -167,6 +167,7 @@ void LoaderCore::partitions_made(const PgAction& action) {
 }
 
 void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) {
+    drain_.pass(now.steady_us, has_work());
     pg_check_at_us_ = now.steady_us + kCheckIntervalUs;
     pg_answered_at_us_ = now.steady_us;
     pg_known_ = true;
@@ -362,6 +363,7 @@ void LoaderCore::batch_stored(const Now& now) {
     if (storing_->redis_epoch() == redis_epoch_) {
         acks_.insert(acks_.end(), storing_->ids().begin(), storing_->ids().end());
     }
+    drain_.stored(storing_->rows(), storing_->rows_bytes());
     adapt_batch(now.steady_us - store_.began_at_us);
     storing_.reset();
 }

@@ -7,7 +7,7 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kSecondUs = 1000 * 1000;
-constexpr int64_t kPublishIntervalUs = kSecondUs;
+constexpr int64_t kPublishIntervalUs = kSecondUs / 2;
 constexpr int64_t kTrimAtLeastUs = 5 * kSecondUs;  // also when another group was the last to ack
 constexpr int64_t kLeftBehindUs = 60 * kSecondUs;  // how far a group may be behind this loader's
 constexpr int64_t kReadPauseUs = 5 * 1000;         // between reads that found the stream empty
@@ -71,9 +71,15 @@ RedisAction LoaderCore::next_redis(const Now& now) {
     }
     const bool up = postgres_up(now);
     if (pg_known_ && (now.steady_us >= publish_at_us_ || up != published_up_)) {
+        if (!measured_) {
+            action.step = RedisStep::kMeasure;
+            return action;
+        }
+        measured_ = false;
         published_up_ = up;
+        drain_.pass(now.steady_us, has_work());
         action.step = RedisStep::kPublish;
-        action.postgres_up = up;
+        action.state = state(up);
         return action;
     }
     return next_read(now);
@@ -131,6 +137,7 @@ RedisAction LoaderCore::wait_redis(const Now& now) const {
 }
 
 void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const Now& now) {
+    drain_.pass(now.steady_us, has_work());
     if (result.status != RedisStatus::kOk) {
         redis_failed(action, result.status, now);
         return;
@@ -177,6 +184,9 @@ void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const
         case RedisStep::kInspectOldest:
             oldest_inspected(result, now);
             break;
+        case RedisStep::kMeasure:
+            measured(result);
+            break;
         case RedisStep::kPublish:
             publish_at_us_ = now.steady_us + kPublishIntervalUs;
             break;
@@ -190,6 +200,7 @@ void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const
 // before is acknowledged. A batch that is being stored goes on; the ledger will know its frames.
 void LoaderCore::forget_redis_state() {
     ++redis_epoch_;
+    backlog_count_.forget();
     filling_.reset();
     acks_.clear();
     trim_.drop();
@@ -210,6 +221,9 @@ void LoaderCore::redis_failed(const RedisAction& action, RedisStatus status, con
     if (trimming) {
         trim_.drop();
         trim_at_us_ = now.steady_us + kTrimAtLeastUs;
+    } else if (action.step == RedisStep::kMeasure) {
+        measured_ = true;  // what else there is to tell is told
+        backlog_known_ = false;
     } else if (action.step == RedisStep::kPublish) {
         publish_at_us_ = now.steady_us + kPublishIntervalUs;
     } else if (action.step == RedisStep::kInspectOldest) {
@@ -225,8 +239,9 @@ void LoaderCore::redis_failed(const RedisAction& action, RedisStatus status, con
         // The answer may have been too large for the time there is.
         read_count_limit_ = std::max(action.count / 2, 1U);
     }
-    if (status == RedisStatus::kRefused && (trimming || action.step == RedisStep::kPublish ||
-                                            action.step == RedisStep::kInspectOldest)) {
+    if (status == RedisStatus::kRefused &&
+        (trimming || action.step == RedisStep::kMeasure || action.step == RedisStep::kPublish ||
+         action.step == RedisStep::kInspectOldest)) {
         return;  // none of these is needed to go on storing
     }
     redis_retry_at_us_ = now.steady_us + redis_backoff_.next_us();
@@ -307,6 +322,7 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
         filling_->add(entry);
         counts_.entries_plain += entry.plain ? 1 : 0;
         counts_.times_clamped += entry.frame.time_clamped ? 1 : 0;
+        entry_size_.seen(entry.frame.records, entry.frame.rows.size());
         largest = std::max(largest, Batch::bytes_of(entry));
         taken = true;
     }
@@ -315,6 +331,29 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
         // Up at once, down slowly: what counts is how much a read may bring at worst.
         entry_bytes_ = std::max({largest, entry_bytes_ - entry_bytes_ / 8, kEntryBytesAtLeast});
     }
+}
+
+// A group that does not exist has all of the stream before it.
+void LoaderCore::measured(const RedisResult& result) {
+    GroupPosition own;
+    for (const GroupPosition& group : result.groups) {
+        if (group.name == limits_.trim_groups.back()) {
+            own = group;
+        }
+    }
+    measured_ = true;
+    backlog_known_ = true;
+    backlog_entries_ = backlog_count_.entries(result.stream, own);
+}
+
+LoadState LoaderCore::state(bool postgres_up) const noexcept {
+    LoadState state;
+    state.postgres_up = postgres_up;
+    state.drain = drain_.a_second();
+    state.backlog_known = backlog_known_;
+    state.backlog_entries = backlog_entries_;
+    state.backlog = entry_size_.of(backlog_entries_);
+    return state;
 }
 
 // Claims find such an entry again and again: it is counted once, as long as there are not very

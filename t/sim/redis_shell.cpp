@@ -96,9 +96,20 @@ RedisResult inspect_groups(const SimRedis& redis) {
     for (size_t i = 0; i < kGroupCount; ++i) {
         const Group& group = redis.group(static_cast<GroupName>(i));
         if (group.exists) {
-            result.groups.push_back({std::string(kGroupNames[i]), group.last_delivered});
+            GroupPosition position;
+            position.name = std::string(kGroupNames[i]);
+            position.last_delivered = group.last_delivered;
+            position.pending = group.pending.size();
+            result.groups.push_back(std::move(position));
         }
     }
+    return result;
+}
+
+RedisResult measure(const SimRedis& redis) {
+    RedisResult result = inspect_groups(redis);
+    result.stream.entries = redis.entries().size();
+    result.stream.last_generated = redis.last_id();
     return result;
 }
 
@@ -148,6 +159,8 @@ RedisResult perform_redis(World* world, unsigned consumer, const RedisAction& ac
             return result;
         case RedisStep::kInspectOldest:
             return inspect_oldest(redis);
+        case RedisStep::kMeasure:
+            return measure(redis);
         case RedisStep::kPublish:
             return redis.full() ? failure(RedisStatus::kRefused) : RedisResult{};
         default:

@@ -298,7 +298,7 @@ void a_table_that_refuses_good_rows_makes_no_dead_letters(void**) {
         assert_true(postgres.copies <= 2 * (i + 1));
     }
     assert_int_equal(driver.core().counts().batches_refused, 5);
-    assert_true(driver.redis_until(RedisStep::kPublish).postgres_up);
+    assert_true(driver.redis_until(RedisStep::kPublish).state.postgres_up);
     assert_true(postgres.letters.empty());
 
     postgres.refuses_all_rows = false;

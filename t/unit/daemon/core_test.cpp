@@ -139,7 +139,7 @@ void a_postgres_that_refuses_is_up(void**) {
     Driver driver;
     driver.read(RedisStep::kReadNew, {1});
     driver.refuse(driver.pg_until(PgStep::kCopy), PgStatus::kRefused);
-    assert_true(driver.redis_until(RedisStep::kPublish).postgres_up);
+    assert_true(driver.redis_until(RedisStep::kPublish).state.postgres_up);
 }
 
 void stopping_does_not_wait_for_a_batch_that_is_refused(void**) {
@@ -170,11 +170,11 @@ void a_postgres_that_hangs_is_down_until_it_answers(void**) {
     driver.read(RedisStep::kReadNew, {1});
     const PgAction ledger = driver.pg_until(PgStep::kInsertLedger);
     driver.pass(4 * kSecondUs);
-    assert_true(driver.redis_until(RedisStep::kPublish).postgres_up);
+    assert_true(driver.redis_until(RedisStep::kPublish).state.postgres_up);
     driver.pass(kSecondUs);
-    assert_false(driver.redis_until(RedisStep::kPublish).postgres_up);
+    assert_false(driver.redis_until(RedisStep::kPublish).state.postgres_up);
     driver.answer(ledger, driver.calm_answer(ledger));
-    assert_true(driver.redis_until(RedisStep::kPublish).postgres_up);
+    assert_true(driver.redis_until(RedisStep::kPublish).state.postgres_up);
 }
 
 void after_a_crash_own_entries_come_first(void**) {
@@ -473,10 +473,10 @@ void the_edge_is_told_when_postgres_goes_away(void**) {
     Driver driver;
     driver.pg_until(PgStep::kWait);
     const RedisAction up = driver.redis_until(RedisStep::kPublish);
-    assert_true(up.postgres_up);
+    assert_true(up.state.postgres_up);
     driver.answer(up, {});
     driver.refuse(driver.pg_until(PgStep::kCheck), PgStatus::kLost);
-    assert_false(driver.redis_until(RedisStep::kPublish).postgres_up);
+    assert_false(driver.redis_until(RedisStep::kPublish).state.postgres_up);
 }
 
 void the_ledger_is_pruned_behind_everything_that_may_come_back(void**) {

@@ -1,0 +1,163 @@
+"""What the loaders tell the edge: how much waits, and how fast it is drained."""
+
+import time
+
+from harness import frames
+from harness.waiting import wait_until
+
+KEY = "logs:stream:loader"
+RECORDS = 20
+# So that a loader without Postgres holds little of what waits, and leaves the rest undelivered.
+SMALL = {"SLUICED_LOAD_BATCH_ROWS": "1000"}
+
+
+def told(stack):
+    return {name.decode(): value.decode() for name, value in stack.redis.client.hgetall(KEY).items()}
+
+
+def backlog(stack):
+    """Entries, records; nothing if that is not told."""
+    fields = told(stack)
+    names = ("backlog_entries", "backlog_records")
+    return tuple(int(fields[name]) for name in names) if fields.get(names[0]) else None
+
+
+def wait_backlog(stack, entries):
+    wait_until(lambda: backlog(stack) == (entries, entries * RECORDS), 15,
+               f"{entries} entries wait, as told: {told(stack)}")
+
+
+def add(stack, entries):
+    rows = [frames.row("x" * 100)] * RECORDS
+    frames.add(stack.redis, [frames.frame(rows) for _ in range(entries)])
+
+
+def rows_added(stack, entries):
+    add(stack, entries)
+    stack.wait_drained(by="log_workers")
+
+
+def test_what_waits_is_counted_for_all_loaders_together(make_stack):
+    stack = make_stack(load={**SMALL, "SLUICED_LOAD_CONSUMERS": "2"})
+    second = stack.add_loader(**SMALL)
+    stack.start_loading()
+    second.start()
+    rows_added(stack, 1000)
+    wait_backlog(stack, 0)
+    stack.postgres.stop()
+    add(stack, 700)
+    wait_backlog(stack, 700)
+    assert 0 < stack.redis.pending() <= 500
+    size = len(frames.row("x" * 100) + b"\n") * RECORDS
+    assert int(told(stack)["backlog_bytes"]) == 700 * size
+    # One goes, and the other stays; the first comes back; both have read part of it.
+    second.stop()
+    wait_backlog(stack, 700)
+    add(stack, 50)
+    stack.loader.kill()
+    second.start()
+    wait_backlog(stack, 750)
+    stack.loader.start()
+    stack.postgres.start()
+    stack.wait_drained()
+    wait_backlog(stack, 0)
+
+
+def test_what_is_acknowledged_and_not_trimmed_does_not_wait(make_stack):
+    """Another group holds up trimming, so the stream is long whatever the loaders do."""
+    stack = make_stack(load={**SMALL, "SLUICED_REDIS_OTHER_GROUPS": "archive"})
+    stack.start_loading()
+    stack.redis.client.xgroup_create("logs:stream", "archive", "0")
+    rows_added(stack, 500)
+    wait_backlog(stack, 0)
+    assert stack.redis.stream_length() == 500
+    stack.postgres.stop()
+    add(stack, 300)
+    wait_backlog(stack, 300)
+    assert stack.redis.pending() <= 200
+    # A loader that starts now has not seen the end of the stream itself.
+    stack.loader.kill()
+    stack.loader.start()
+    wait_backlog(stack, 300)
+    stack.postgres.start()
+    stack.wait_drained(by="log_workers")
+
+
+def test_after_a_restart_of_redis_it_is_right_once_all_was_read(make_stack):
+    """Redis 7.0 then does not know how many entries the group was given, or too few of them."""
+    stack = make_stack(load={**SMALL, "SLUICED_REDIS_OTHER_GROUPS": "archive"})
+    stack.start_loading()
+    stack.redis.client.xgroup_create("logs:stream", "archive", "0")
+    rows_added(stack, 500)
+    stack.redis.client.bgrewriteaof()
+    wait_until(lambda: not stack.redis.client.info("persistence")["aof_rewrite_in_progress"], 10)
+    rows_added(stack, 300)
+    stack.postgres.stop()
+    add(stack, 200)
+    wait_backlog(stack, 200)
+    stack.redis.stop()
+    stack.redis.start()
+    # Too many by what is acknowledged and not trimmed at most.
+    wait_until(lambda: backlog(stack) and backlog(stack)[0] >= 200, 15, "it is told again")
+    assert backlog(stack)[0] <= stack.redis.stream_length() == 1000
+    stack.postgres.start()
+    stack.wait_drained(by="log_workers")
+    wait_backlog(stack, 0)
+    stack.postgres.stop()
+    add(stack, 400)
+    wait_backlog(stack, 400)
+    stack.postgres.start()
+
+
+def test_the_rates_of_loaders_are_added_up(make_stack):
+    stack = make_stack()
+    second = stack.add_loader()
+    stack.start_loading()
+    second.start()
+
+    def each():
+        add(stack, 300)
+        return {name: int(value.split()[1]) for name, value in told(stack).items()
+                if name.startswith("drain:")}
+
+    wait_until(lambda: len(each()) == 2 and min(each().values()) > 100, 30, "both load")
+    stack.wait_drained()
+    # Idle times change nothing.
+    before = each()
+    stack.wait_drained()
+    wait_until(lambda: int(told(stack)["drain_records"]) == sum(each().values()), 10, "the sum")
+    assert int(told(stack)["drain_records"]) > 1.2 * min(before.values())
+    assert int(told(stack)["drain_bytes"]) > 100 * int(told(stack)["drain_records"])
+    second.kill()
+    wait_until(lambda: len(each()) == 1, 10, "only who lives is counted")
+    wait_until(lambda: int(told(stack)["drain_records"]) == sum(each().values()), 10, "the rest")
+
+
+def test_it_is_told_twice_a_second_also_by_a_full_redis(make_stack):
+    stack = make_stack().start_loading()
+    client = stack.redis.client
+    wait_until(lambda: told(stack), 10)
+    client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
+    seen = set()
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        seen.add(told(stack)["at"])
+        time.sleep(0.05)
+    assert 5 <= len(seen) <= 8
+    client.config_set("maxmemory", 256 * 1024 * 1024)
+    stack.loader.kill()
+    wait_until(lambda: not told(stack), 8, "nobody tells any more")
+
+
+def test_while_postgres_is_away_the_rate_falls(make_stack):
+    stack = make_stack().start_loading()
+    for _ in range(5):
+        add(stack, 100)
+        stack.wait_drained()
+    wait_until(lambda: int(told(stack)["drain_records"]) > 1000, 10)
+    before = int(told(stack)["drain_records"])
+    stack.postgres.stop()
+    add(stack, 100)
+    wait_until(lambda: told(stack)["postgres"] == "down", 10)
+    wait_until(lambda: int(told(stack)["drain_records"]) < before / 4, 15, "it falls")
+    stack.postgres.start()
