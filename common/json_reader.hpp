@@ -44,7 +44,7 @@ class JsonReader {
     // A broken escape breaks the JSON of the whole body; half a surrogate only breaks the record.
     void escape_error(RecordField field, Refusal refusal, const char* at) noexcept;
     // Behind a record whose reading was stopped by something else than broken JSON: goes on as if
-    // it had only been bad. False if that is not why it stopped.
+    // it had only been bad, so that those behind it are read. False if that is not why it stopped.
     [[nodiscard]] bool pass_over_record() noexcept;
 
     // A key and its colon. A key with escapes is decoded: it may still be one of the known ones.

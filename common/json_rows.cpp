@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/json_break.hpp"
 #include "common/json_reader.hpp"
 #include "common/json_record.hpp"
 
@@ -98,16 +99,17 @@ bool BodyParse::first_object_is_envelope() noexcept {
     reader_.walk.skip();
     if (reader_.walk.peek() != '}') {
         do {
-            std::string_view key, value;
-            if (!reader_.take_key(&key) || key == "logs") {
+            std::string_view key;
+            if (!reader_.take_key(&key)) {
+                return out_.refusal == Refusal::kMalformedJson;  // else it is a record's bad key
+            }
+            if (key == "logs" || reader_.walk.at_end()) {
                 return true;
             }
             if (RecordParse::known_field(key) != RecordField::kNone) {
                 return false;
             }
-            if (!reader_.pass_over_value(RecordField::kNone, &value)) {
-                return true;
-            }
+            reader_.walk.skip_by_brackets();  // a bad value is no reason to look no further
         } while (reader_.walk.take(','));
     }
     return !reader_.walk.take('}') || reader_.walk.peek() != '{';
@@ -189,7 +191,7 @@ bool BodyParse::parse_record() noexcept {
     // all are written over the first.
     char* const row = out_.bad_records > 0 && !limits_.partial ? rows_ : row_;
     char* const end = record_.parse(row);
-    if (reader_.stopped() && !(limits_.partial && reader_.pass_over_record())) {
+    if (reader_.stopped() && !reader_.pass_over_record()) {
         return false;
     }
     const uint32_t index = out_.records++;
@@ -218,10 +220,33 @@ char* JsonRows::parse(BodyShape shape, std::string_view body, const BodyLimits& 
                       BodyRows* out) noexcept {
     *out = BodyRows();
     out->refusal = index_.build(body.data(), body.size());
-    if (out->refusal != Refusal::kNone) {
-        return rows;
+    if (out->refusal == Refusal::kNone) {
+        return BodyParse(body, index_, limits, rows, out).run(shape);
     }
-    return BodyParse(body, index_, limits, rows, out).run(shape);
+    if (out->refusal == Refusal::kInvalidUtf8) {
+        out->offset = static_cast<uint32_t>(find_bad_utf8(body));
+    } else if (out->refusal == Refusal::kMalformedJson) {
+        out->offset = static_cast<uint32_t>(find_break(shape, body, limits, rows));
+    }
+    return rows;
+}
+
+// A string that is broken may only be where it shows that a quote is missing far before. So what
+// stands before it is parsed; that goes well as far as it should.
+size_t JsonRows::find_break(BodyShape shape, std::string_view body, const BodyLimits& limits,
+                            char* rows) noexcept {
+    const BrokenString string = find_broken_string(body);
+    const std::string_view before = body.substr(0, string.begin);
+    if (index_.build(before.data(), before.size()) == Refusal::kNone) {
+        BodyLimits ungated = limits;  // nothing of it will be stored, so there is nothing to admit
+        ungated.gate = nullptr;
+        BodyRows parsed;
+        (void)BodyParse(before, index_, ungated, rows, &parsed).run(shape);
+        if (parsed.refusal == Refusal::kMalformedJson && parsed.offset < before.size()) {
+            return parsed.offset;
+        }
+    }
+    return string.broke;
 }
 
 }  // namespace sluice

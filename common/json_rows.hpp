@@ -50,7 +50,7 @@ struct BodyRows {
     static constexpr uint32_t kErrorsKept = 16;
 
     Refusal refusal = Refusal::kNone;
-    uint32_t offset = 0;       // where the JSON broke, for kMalformedJson
+    uint32_t offset = 0;       // where that is: the JSON broke, or a bad value begins
     uint32_t records = 0;      // in the body, as far as it was read
     uint32_t rows = 0;         // good records that the gate admits
     uint32_t withheld = 0;     // good records that it does not
@@ -61,6 +61,11 @@ struct BodyRows {
     uint8_t highest_level = 0;    // a Level, of all rows
     uint32_t nuls_replaced = 0;   // \u0000 that became U+FFFD, in rows
     uint32_t unknown_fields = 0;  // ignored, in rows' records and beside "logs"
+
+    // Refused for its records, and not for what is wrong around or behind them.
+    [[nodiscard]] bool refused_for_records() const noexcept {
+        return errors_kept > 0 && refusal == errors[0].refusal && offset == errors[0].offset;
+    }
 };
 
 // Rows of a body never need more room than this.
@@ -76,6 +81,9 @@ class JsonRows {
                 BodyRows* out) noexcept;
 
   private:
+    [[nodiscard]] size_t find_break(BodyShape shape, std::string_view body,
+                                    const BodyLimits& limits, char* rows) noexcept;
+
     JsonIndex index_;
 };
 

@@ -1,6 +1,7 @@
 // JSON -> row against a second opinion. What is accepted must be JSON to jansson too, as many rows
 // as records, and with exactly four tabs each; what jansson accepts may be refused only by a rule.
 #include <jansson.h>
+#include <simdjson.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -92,6 +93,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     require(out.offset <= size && out.errors_kept <= BodyRows::kErrorsKept);
     if (out.refusal != Refusal::kNone) {
         require(end == rows.get());
+        require(out.refusal != Refusal::kInvalidUtf8 ||
+                (out.offset < size && simdjson::validate_utf8(body, out.offset)));
         if (out.refusal == Refusal::kMalformedJson || out.refusal == Refusal::kInvalidUtf8) {
             require((shape == BodyShape::kRecords ? ask_of_many(body, size)
                                                   : ask_of_one(body, size)) != Opinion::kAccepts);

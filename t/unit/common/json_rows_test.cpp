@@ -266,14 +266,19 @@ static void every_bad_record_is_named_up_to_a_bound(void**) {
     assert_true(parse(BodyShape::kBatch, body + "]").out.refusal == Refusal::kMalformedJson);
 }
 
-static void what_ends_the_walk_still_has_its_index_and_field(void**) {
+static void what_ends_a_record_does_not_end_the_list(void**) {
     const std::string body = R"({"x":[1],"logs":[)" + record_with("") + "," +
-                             record_with(R"(,"log_data":{"n":1e999})") + "]}";
+                             record_with(R"(,"log_data":{"n":1e999})") + "," +
+                             record_with(R"(,"\ud800":[{}])") + ",7," + record_with("") + "]}";
     const Parsed parsed = parse(BodyShape::kBatch, body);
     assert_true(parsed.out.refusal == Refusal::kNumberOutOfRange);
-    assert_int_equal(parsed.out.errors_kept, 1);
+    assert_int_equal(parsed.out.records, 5);
+    assert_int_equal(parsed.out.bad_records, 3);
+    assert_int_equal(parsed.out.errors_kept, 3);
     assert_int_equal(parsed.out.errors[0].index, 1);
     assert_true(parsed.out.errors[0].field == RecordField::kLogData);
+    assert_true(parsed.out.errors[1].refusal == Refusal::kLoneSurrogate);
+    assert_true(parsed.out.errors[2].refusal == Refusal::kRecordNotAnObject);
     assert_text_equal(parsed.rows, "");
     // Outside of records there is neither.
     const Parsed outside = parse(BodyShape::kBatch, R"({"x":1e999,"logs":[]})");
@@ -296,6 +301,64 @@ static void offsets_point_at_the_place(void**) {
     assert_int_equal(parse(BodyShape::kRecord, R"({"a":1,})").out.offset, 7);
     assert_int_equal(parse(BodyShape::kRecord, R"({"a":1)").out.offset, 6);
     assert_int_equal(parse(BodyShape::kRecord, R"({"a":"12\x"})").out.offset, 8);
+}
+
+// What the index refuses, too.
+static void offsets_point_at_broken_strings(void**) {
+    const auto broke_at = [](const std::string& body, Refusal refusal) {
+        const Parsed parsed = parse(BodyShape::kBatch, body);
+        assert_true(parsed.out.refusal == refusal);
+        assert_int_equal(parsed.out.errors_kept, 0);
+        assert_text_equal(parsed.rows, "");
+        return parsed.out.offset;
+    };
+    const std::string before = "[" + record_with("") + ",";
+    const auto at = [&](size_t offset) { return before.size() + offset; };
+    assert_int_equal(broke_at(before + "{\"message\":\"a\xff\"}]", Refusal::kInvalidUtf8), at(13));
+    assert_int_equal(broke_at(before + "{\"message\":\"a\tb\"}]", Refusal::kMalformedJson), at(13));
+    assert_int_equal(broke_at(before + "{\"message\":\"a", Refusal::kMalformedJson), at(13));
+    // A quote that is missing turns all that follows inside out; it shows where a word should not
+    // be, which is long before the string that is never closed.
+    assert_int_equal(
+        broke_at(before + R"({"message":"a,"log_level":"INFO"},)" + record_with("") + "]",
+                 Refusal::kMalformedJson),
+        at(15));
+    assert_int_equal(broke_at("\"", Refusal::kMalformedJson), 1);
+}
+
+static void the_first_object_is_a_record_whatever_is_wrong_with_it(void**) {
+    BodyLimits limits;
+    limits.partial = true;
+    for (const char* bad : {R"({"x":1e999,"device_id":"d"})", R"({"\ud800":1,"device_id":"d"})",
+                            R"({"x":["\ud800"],"device_id":"d"})"}) {
+        const Parsed parsed = parse(BodyShape::kBatch, bad + record_with(""), limits);
+        assert_true(parsed.out.refusal == Refusal::kNone);
+        assert_text_equal(parsed.rows, "d\tINFO\tm\t{}\t\\N\n");
+        assert_int_equal(parsed.out.errors_kept, 1);
+        assert_int_equal(parsed.out.errors[0].index, 0);
+    }
+    for (const char* broken : {R"({"x":)", R"({"x":})", R"({"x"})", R"({"x")", R"({"x":1e})"}) {
+        refused(BodyShape::kBatch, broken, Refusal::kMalformedJson, RecordField::kNone, limits);
+    }
+}
+
+// What is wrong around or behind the records is not to be told as if it were wrong with the first.
+static void a_body_is_refused_for_its_records_or_not(void**) {
+    const std::string bad = R"({"device_id":"d","log_level":"INFO","message":"m","message":"n"})";
+    const auto for_records = [](const std::string& body, Refusal refusal) {
+        BodyLimits limits;
+        limits.records_max = 2;
+        const Parsed parsed = parse(BodyShape::kBatch, body, limits);
+        assert_true(parsed.out.refusal == refusal);
+        assert_int_equal(parsed.out.errors_kept, 1);
+        return parsed.out.refused_for_records();
+    };
+    assert_true(for_records("[" + bad + "]", Refusal::kDuplicateKey));
+    assert_false(for_records(R"({"logs":[)" + bad + R"(],"logs":[]})", Refusal::kDuplicateKey));
+    assert_false(for_records("[" + bad + ",}", Refusal::kMalformedJson));
+    assert_false(for_records("[" + bad, Refusal::kMalformedJson));
+    assert_false(for_records("[" + bad + "," + record_with("") + "," + record_with("") + "]",
+                             Refusal::kTooManyRecords));
 }
 
 // One parser serves bodies of every size, one after the other.
@@ -443,10 +506,9 @@ static void a_gate_leaves_good_records_out(void**) {
     BodyLimits limits;
     limits.partial = true;
     limits.gate = &gate;
-    const std::string error =
-        R"({"device_id":"d","log_level":"error","message":"\u0000","x":1})";
-    const Parsed parsed =
-        parse(BodyShape::kBatch, "[" + error + ",7," + kOne + "," + error + "," + error + "]", limits);
+    const std::string error = R"({"device_id":"d","log_level":"error","message":"\u0000","x":1})";
+    const Parsed parsed = parse(
+        BodyShape::kBatch, "[" + error + ",7," + kOne + "," + error + "," + error + "]", limits);
     assert_text_equal(gate.asked, "0ERROR 2INFO 3ERROR 4ERROR ");
     const std::string error_row = "d\tERROR\t\xef\xbf\xbd\t{}\t\\N\n";
     assert_text_equal(gate.rows, error_row + kOneRow + error_row + error_row);
@@ -466,6 +528,13 @@ static void a_gate_leaves_good_records_out(void**) {
     assert_true(none.out.refusal == Refusal::kNone);
     assert_int_equal(none.out.rows, 0);
     assert_int_equal(none.out.withheld, 1);
+
+    // Nobody is asked about what is only read to find where it broke.
+    EverySecond unasked;
+    limits.gate = &unasked;
+    refused(BodyShape::kBatch, "[" + kOne + ",{\"message\":\"m", Refusal::kMalformedJson,
+            RecordField::kNone, limits);
+    assert_text_equal(unasked.asked, "");
 }
 
 int main() {
@@ -485,9 +554,12 @@ int main() {
         cmocka_unit_test(a_gate_leaves_good_records_out),
         cmocka_unit_test(bad_records_are_counted_by_what_is_wrong_first),
         cmocka_unit_test(every_bad_record_is_named_up_to_a_bound),
-        cmocka_unit_test(what_ends_the_walk_still_has_its_index_and_field),
+        cmocka_unit_test(what_ends_a_record_does_not_end_the_list),
         cmocka_unit_test(nuls_become_replacements_and_are_counted),
         cmocka_unit_test(offsets_point_at_the_place),
+        cmocka_unit_test(offsets_point_at_broken_strings),
+        cmocka_unit_test(the_first_object_is_a_record_whatever_is_wrong_with_it),
+        cmocka_unit_test(a_body_is_refused_for_its_records_or_not),
         cmocka_unit_test(a_parser_is_used_again),
         cmocka_unit_test(the_index_of_a_very_large_body_is_given_back),
     };
