@@ -208,7 +208,7 @@ ngx_int_t
 ngx_http_sluice_answer_refusal(ngx_http_sluice_ctx_t *ctx, const sluice::BodyRows &rows)
 {
     char                       *out;
-    u_char                     *end, detail[256];
+    u_char                     *end, detail[256], *last = detail + sizeof(detail);
     ngx_buf_t                  *b;
     sluice::Problem             problem;
     ngx_http_request_t         *r = ctx->request;
@@ -222,7 +222,7 @@ ngx_http_sluice_answer_refusal(ngx_http_sluice_ctx_t *ctx, const sluice::BodyRow
     ngx_http_sluice_answer_count(r, NGX_HTTP_SLUICE_TROUBLES
                                     + static_cast<ngx_uint_t>(rows.refusal));
 
-    if (rows.errors_kept) {
+    if (rows.refused_for_records()) {
         const sluice::RecordError  &error = rows.errors[0];
 
         end = detail;
@@ -232,14 +232,16 @@ ngx_http_sluice_answer_refusal(ngx_http_sluice_ctx_t *ctx, const sluice::BodyRow
         if (error.field != sluice::RecordField::kNone) {
             end = ngx_sprintf(end, "%s: ", sluice::field_name(error.field));
         }
-        end = ngx_snprintf(end, detail + sizeof(detail) - end, "%s", text.rule);
+        end = ngx_slprintf(end, last, "%s", text.rule);
+        if (rows.refusal == sluice::Refusal::kRecordTooLarge) {
+            end = ngx_slprintf(end, last, " (%uz bytes)", ctx->conf->record_bytes_max);
+        }
 
     } else if (rows.refusal == sluice::Refusal::kTooManyRecords) {
-        end = ngx_snprintf(detail, sizeof(detail), "%s (%ui)", text.rule,
-                           ctx->conf->records_max);
+        end = ngx_slprintf(detail, last, "%s (%ui)", text.rule, ctx->conf->records_max);
 
     } else {
-        end = ngx_snprintf(detail, sizeof(detail), "%s; it broke at byte %uD of %uz", text.rule,
+        end = ngx_slprintf(detail, last, "%s; it broke at byte %uD of %uz", text.rule,
                            rows.offset, ctx->body.size());
     }
 

@@ -11,9 +11,11 @@ static ngx_uint_t ngx_http_sluice_is_json(std::string_view name);
 static ngx_uint_t ngx_http_sluice_is_utf8(const ngx_str_t &type);
 static ngx_int_t ngx_http_sluice_read_encoding(ngx_http_request_t *r,
     ngx_http_sluice_ctx_t *ctx);
-static void ngx_http_sluice_read_preference(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx);
+static void ngx_http_sluice_read_preferences(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx);
+static ngx_int_t ngx_http_sluice_read_handling(std::string_view preferences,
+    ngx_http_sluice_ctx_t *ctx);
 static ngx_table_elt_t *ngx_http_sluice_find_header(ngx_http_request_t *r, std::string_view name,
-    ngx_uint_t *count);
+    ngx_uint_t n = 0);
 
 
 #define NGX_HTTP_SLUICE_JSON_TYPES  "application/json or application/...+json"
@@ -39,6 +41,14 @@ ngx_http_sluice_equal_nocase(std::string_view a, std::string_view b)
     return a.size() == b.size()
            && ngx_strncasecmp(ngx_http_sluice_str(a).data, ngx_http_sluice_str(b).data, a.size())
               == 0;
+}
+
+
+static std::string_view
+ngx_http_sluice_unquote(std::string_view text)
+{
+    return text.size() >= 2 && text.front() == '"' && text.back() == '"'
+           ? text.substr(1, text.size() - 2) : text;
 }
 
 
@@ -76,7 +86,7 @@ ngx_http_sluice_header_read(ngx_http_sluice_ctx_t *ctx, std::string_view *detail
 
     if (ctx->conf->ingest == NGX_HTTP_SLUICE_BATCH) {
         ctx->partial = ctx->conf->partial;
-        ngx_http_sluice_read_preference(r, ctx);
+        ngx_http_sluice_read_preferences(r, ctx);
     }
 
     return NGX_HTTP_SLUICE_TROUBLES;
@@ -154,10 +164,7 @@ ngx_http_sluice_is_utf8(const ngx_str_t &type)
     }
 
     value = ngx_http_sluice_view(type).substr(charset - type.data + needle.len);
-    value = value.substr(0, value.find_first_of("; \t"));
-    if (value.size() >= 2 && value.front() == '"' && value.back() == '"') {
-        value = value.substr(1, value.size() - 2);
-    }
+    value = ngx_http_sluice_unquote(value.substr(0, value.find_first_of("; \t")));
 
     return ngx_http_sluice_equal_nocase(value, "utf-8")
            || ngx_http_sluice_equal_nocase(value, "utf8");
@@ -169,7 +176,6 @@ ngx_http_sluice_is_utf8(const ngx_str_t &type)
 static ngx_int_t
 ngx_http_sluice_read_encoding(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
 {
-    ngx_uint_t        count;
     ngx_table_elt_t  *header;
 
     static constexpr struct {
@@ -183,15 +189,17 @@ ngx_http_sluice_read_encoding(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
         { "", sluice::Coding::kIdentity }
     };
 
-    header = ngx_http_sluice_find_header(r, "Content-Encoding", &count);
+    header = ngx_http_sluice_find_header(r, "Content-Encoding");
     if (header == NULL) {
         return NGX_OK;
     }
 
+    if (ngx_http_sluice_find_header(r, "Content-Encoding", 1)) {
+        return NGX_DECLINED;
+    }
+
     for (const auto &known : codings) {
-        if (count == 1
-            && ngx_http_sluice_equal_nocase(ngx_http_sluice_view(header->value), known.name))
-        {
+        if (ngx_http_sluice_equal_nocase(ngx_http_sluice_view(header->value), known.name)) {
             ctx->coding = known.coding;
             return NGX_OK;
         }
@@ -214,7 +222,7 @@ ngx_http_sluice_is_early(ngx_http_request_t *r)
     }
 #endif
 
-    header = ngx_http_sluice_find_header(r, "Early-Data", NULL);
+    header = ngx_http_sluice_find_header(r, "Early-Data");
 
     return header && ngx_http_sluice_view(header->value) == "1";
 }
@@ -223,17 +231,18 @@ ngx_http_sluice_is_early(ngx_http_request_t *r)
 ngx_int_t
 ngx_http_sluice_header_key(ngx_http_request_t *r, ngx_str_t *key)
 {
-    ngx_uint_t        count;
     ngx_table_elt_t  *header;
 
-    header = ngx_http_sluice_find_header(r, "Idempotency-Key", &count);
+    header = ngx_http_sluice_find_header(r, "Idempotency-Key");
     if (header == NULL) {
         return NGX_DECLINED;
     }
 
     *key = header->value;
 
-    if (count > 1 || key->len == 0 || key->len > NGX_HTTP_SLUICE_KEY_MAX) {
+    if (key->len == 0 || key->len > NGX_HTTP_SLUICE_KEY_MAX
+        || ngx_http_sluice_find_header(r, "Idempotency-Key", 1))
+    {
         return NGX_ERROR;
     }
 
@@ -258,22 +267,38 @@ ngx_http_sluice_trim(std::string_view text)
 }
 
 
-/* RFC 7240: "Prefer: handling=lenient" stores what is good, "handling=strict" all or nothing. */
+/*
+ * RFC 7240: "Prefer: handling=lenient" stores what is good, "handling=strict" all or nothing. There
+ * may be several headers with several preferences each; the first handling is the one that counts.
+ */
 
 static void
-ngx_http_sluice_read_preference(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
+ngx_http_sluice_read_preferences(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ctx)
+{
+    ngx_uint_t        n;
+    ngx_table_elt_t  *header;
+
+    for (n = 0; /* void */ ; n++) {
+        header = ngx_http_sluice_find_header(r, "Prefer", n);
+
+        if (header == NULL
+            || ngx_http_sluice_read_handling(ngx_http_sluice_view(header->value), ctx) == NGX_OK)
+        {
+            return;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_http_sluice_read_handling(std::string_view preferences, ngx_http_sluice_ctx_t *ctx)
 {
     size_t            equals;
-    std::string_view  rest, one, value;
-    ngx_table_elt_t  *header = ngx_http_sluice_find_header(r, "Prefer", NULL);
+    std::string_view  one, value;
 
-    if (header == NULL) {
-        return;
-    }
-
-    for (rest = ngx_http_sluice_view(header->value); !rest.empty(); ) {
-        one = rest.substr(0, rest.find(','));
-        rest.remove_prefix(ngx_min(one.size() + 1, rest.size()));
+    while (!preferences.empty()) {
+        one = preferences.substr(0, preferences.find(','));
+        preferences.remove_prefix(ngx_min(one.size() + 1, preferences.size()));
 
         one = one.substr(0, one.find(';'));
         equals = one.find('=');
@@ -285,7 +310,7 @@ ngx_http_sluice_read_preference(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ct
             continue;
         }
 
-        value = ngx_http_sluice_trim(one.substr(equals + 1));
+        value = ngx_http_sluice_unquote(ngx_http_sluice_trim(one.substr(equals + 1)));
 
         if (ngx_http_sluice_equal_nocase(value, "lenient")) {
             ctx->preferred = 1;
@@ -296,35 +321,32 @@ ngx_http_sluice_read_preference(ngx_http_request_t *r, ngx_http_sluice_ctx_t *ct
             ctx->partial = 0;
         }
 
-        return;
+        return NGX_OK;
     }
+
+    return NGX_DECLINED;
 }
 
 
+/* The n-th of that name, from 0, or NULL. */
+
 static ngx_table_elt_t *
-ngx_http_sluice_find_header(ngx_http_request_t *r, std::string_view name, ngx_uint_t *count)
+ngx_http_sluice_find_header(ngx_http_request_t *r, std::string_view name, ngx_uint_t n)
 {
     ngx_list_part_t  *part;
-    ngx_table_elt_t  *header, *found = NULL;
-
-    if (count) {
-        *count = 0;
-    }
+    ngx_table_elt_t  *header;
 
     for (part = &r->headers_in.headers.part; part; part = part->next) {
         header = static_cast<ngx_table_elt_t *>(part->elts);
 
         for (ngx_uint_t i = 0; i < part->nelts; i++) {
-            if (!ngx_http_sluice_equal_nocase(ngx_http_sluice_view(header[i].key), name)) {
-                continue;
-            }
-            if (count == NULL) {
+            if (ngx_http_sluice_equal_nocase(ngx_http_sluice_view(header[i].key), name)
+                && n-- == 0)
+            {
                 return &header[i];
             }
-            found = &header[i];
-            ++*count;
         }
     }
 
-    return found;
+    return NULL;
 }

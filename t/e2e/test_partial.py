@@ -1,6 +1,9 @@
 """Batches of which the good records are stored: by directive, or because the client asks."""
 
+import json
+
 import pytest
+from test_bodies import read_answer
 
 GOOD = {"device_id": "good", "log_level": "INFO", "message": "m"}
 PARTIAL = [("sluice_batch atomic;", "sluice_batch partial;")]
@@ -50,6 +53,22 @@ def test_a_client_may_ask_for_it(stack, api):
         answer = api.post("/api/logs/batch", batch(), Prefer=other)
         assert answer.status == 422, other
         assert answer.headers["Preference-Applied"] is None
+
+
+@pytest.mark.parametrize("prefer, status", [
+    (['handling="lenient"'], 200),
+    (["return=minimal", "handling=lenient"], 200),
+    (["wait=1", "x", "return=minimal, handling=lenient"], 200),
+    (["handling=strict", "handling=lenient"], 422),
+    (["handling=lenient, handling=strict"], 200),
+])
+def test_a_preference_in_any_of_its_forms(api, prefer, status):
+    body = json.dumps(batch()).encode()
+    lines = ["POST /api/logs/batch HTTP/1.1", "Host: x", "Content-Type: application/json",
+             f"Content-Length: {len(body)}", *(f"Prefer: {value}" for value in prefer)]
+    connection = api.raw("\r\n".join([*lines, "", ""]).encode() + body)
+    assert read_answer(connection)[0] == status
+    connection.close()
 
 
 def test_a_directive_makes_it_the_default(make_stack):

@@ -1,5 +1,7 @@
 """What the edge refuses, and how it says so; nothing of it reaches the stream."""
 
+import json
+
 PROBLEM = "application/problem+json"
 GOOD = {"device_id": "d", "log_level": "INFO", "message": "m"}
 
@@ -33,6 +35,42 @@ BROKEN_RULES = [
     ({"log_data": [1]}, "log_data"),
     ({"timestamp": "yesterday"}, "timestamp"),
 ]
+
+
+BROKEN_JSON = [
+    ("malformed_json", b'{"a":}]', 5),
+    ("malformed_json", b'{"a":"x\ty"}]', 7),
+    ("malformed_json", b'{"a":"x}]', 9),
+    ("invalid_utf8", b'{"a":"\xff"}]', 6),
+]
+
+
+def test_it_is_told_where_the_json_broke(api):
+    good = b'[{"device_id":"d","log_level":"INFO","message":"m"},'
+    for code, bad, offset in BROKEN_JSON:
+        answer = api.post("/api/logs/batch", good + bad)
+        check_problem(answer, 400)
+        offset += len(good)
+        assert (answer.json["code"], answer.json["offset"]) == (code, offset), answer
+        assert answer.json["detail"].endswith(f" at byte {offset} of {len(good + bad)}"), answer
+
+
+def test_what_is_wrong_with_the_body_is_not_told_as_a_record_s(api):
+    bad = {**GOOD, "log_level": "loud"}
+    for body, says in ((f"[{json.dumps(bad)},{{]", "broke at byte"),
+                       (json.dumps([bad] + [GOOD] * 1000), "(1000)")):
+        answer = api.post("/api/logs/batch", body)
+        assert "log_level" not in answer.json["detail"] and says in answer.json["detail"], answer
+        assert [error["field"] for error in answer.json["errors"]] == ["log_level"]
+    wide = {**GOOD, "log_data": {"n": 10**64}}
+    answer = api.post("/api/logs/batch", [GOOD, bad, wide, bad])
+    assert answer.json["code"] == "unknown_level" and answer.json["bad_records"] == 3, answer
+    assert answer.json["detail"].startswith("record 1: log_level: must be one of DEBUG"), answer
+
+
+def test_a_record_too_large_is_told_the_limit(api):
+    answer = api.post("/api/log", {**GOOD, "message": "x" * 256 * 1024})
+    assert answer.json["code"] == "record_too_large" and "(262144 bytes)" in answer.json["detail"]
 
 
 def test_a_broken_rule_is_422_and_names_the_field(api):
