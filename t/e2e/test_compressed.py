@@ -14,6 +14,7 @@ import time
 import pytest
 from harness.compressed import BARE, GZIP, ZLIB, bomb, deflated, slow
 from harness.http2 import Http2
+from harness.nginx_server import NginxServer
 from harness.waiting import free_port, wait_until
 from test_bodies import chunked, read_answer
 from test_metrics import metrics
@@ -250,6 +251,35 @@ def test_what_is_counted(stack, api):
     assert 2 * len(BODY) < values["sluice_edge_inflated_bytes_total"] <= 8 * MIB + 2 * len(BODY)
     assert values["sluice_edge_compressed_bytes_total"] > len(good) + len(broken)
     assert values["sluice_edge_inflight_bytes"] == 0
+
+
+class LittleMemory(NginxServer):
+    """An nginx whose allocator, AddressSanitizer's, has no block above 2 MB."""
+
+    def environment(self):
+        names = super().environment()
+        names["ASAN_OPTIONS"] += ":allocator_may_return_null=1:max_allocation_size_mb=2"
+        return names
+
+
+def test_memory_that_runs_out_while_inflating_is_a_503(make_stack):
+    stack = make_stack(workers=1, nginx=LittleMemory).start()
+    stack.allow("AddressSanitizer failed to allocate 0x")
+    api = stack.api()
+    records = [{**RECORD, "message": os.urandom(8000).hex() * 2}] * 100
+    body = json.dumps({"logs": records}).encode()
+    assert len(body) > 3 * MIB
+    for encoding, bits in (("gzip", GZIP), ("deflate", BARE)):
+        answer = post(api, deflated(body, bits), encoding)
+        problem(answer, 503, "no_memory")
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        assert inflight_bytes(api) == 0
+        assert post(api, deflated(BODY, bits), encoding).status == 200
+    values = metrics(api)[1]
+    assert values['sluice_edge_requests_total{code="no_memory"}'] == 2
+    # It had come that far.
+    assert values["sluice_edge_inflated_bytes_total"] > 2 * MIB
+    stack.wait_rows(100)
 
 
 def test_nothing_is_inflated_while_redis_is_away(stack, api):
