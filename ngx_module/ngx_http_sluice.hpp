@@ -46,6 +46,7 @@ typedef struct ngx_http_sluice_redis_s ngx_http_sluice_redis_t;
 typedef struct ngx_http_sluice_commit_s ngx_http_sluice_commit_t;
 typedef struct ngx_http_sluice_watch_s ngx_http_sluice_watch_t;
 typedef struct ngx_http_sluice_frame_s ngx_http_sluice_frame_t;
+typedef struct ngx_http_sluice_turn_s ngx_http_sluice_turn_t;
 typedef struct ngx_http_sluice_inflate_s ngx_http_sluice_inflate_t;
 typedef struct ngx_http_sluice_inflation_s ngx_http_sluice_inflation_t;
 
@@ -124,6 +125,7 @@ typedef struct {
     ngx_http_sluice_counters_t *counters;
     ngx_http_sluice_redis_t *redis;
     ngx_http_sluice_commit_t *commit;
+    ngx_http_sluice_turn_t *reading;
     ngx_http_sluice_inflate_t *inflate;
     ngx_http_sluice_watch_t *watch;
 } ngx_http_sluice_worker_t;

@@ -7,17 +7,30 @@
 
 #include "ngx_http_sluice_answer.hpp"
 #include "ngx_http_sluice_commit.hpp"
+#include "ngx_http_sluice_frame.hpp"
 #include "ngx_http_sluice_gate.hpp"
 #include "ngx_http_sluice_header.hpp"
 #include "ngx_http_sluice_inflate.hpp"
 #include "ngx_http_sluice_key.hpp"
+#include "ngx_http_sluice_turn.hpp"
 
 
-#define NGX_HTTP_SLUICE_PIECES_MIN  (16 * 1024)
+#define NGX_HTTP_SLUICE_PIECES_MIN    (16 * 1024)
+
+/*
+ * Of a chunk of one byte there are six on the wire. What is this many times as long as the largest
+ * body is extensions of chunks and zeros before their sizes, which nginx would read for ever.
+ */
+#define NGX_HTTP_SLUICE_FRAMING_MAX   8
+#define NGX_HTTP_SLUICE_FRAMING_FREE  (64 * 1024)
+
+/* What nginx reads in one go: each chunk in it takes 100 bytes of memory until it is read. */
+#define NGX_HTTP_SLUICE_READ_MAX      (64 * 1024)
 
 
 static void ngx_http_sluice_body_handler(ngx_http_request_t *r);
 static void ngx_http_sluice_pieces_handler(ngx_http_request_t *r);
+static ngx_int_t ngx_http_sluice_pieces_read(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_gather(ngx_http_sluice_ctx_t *ctx, ngx_chain_t *in);
 static void ngx_http_sluice_body_read(ngx_http_sluice_ctx_t *ctx);
 static void ngx_http_sluice_cleanup(void *data);
@@ -154,7 +167,7 @@ ngx_http_sluice_pieces_handler(ngx_http_request_t *r)
             return;
         }
 
-        rc = ngx_http_read_unbuffered_request_body(r);
+        rc = ngx_http_sluice_pieces_read(r);
 
         if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
             ngx_http_finalize_request(r, rc);
@@ -166,6 +179,64 @@ ngx_http_sluice_pieces_handler(ngx_http_request_t *r)
             return;
         }
     }
+}
+
+
+/*
+ * As ngx_http_read_unbuffered_request_body(), but no more than a turn should take, and not for
+ * ever; of HTTP/2 nginx sees to that itself.
+ */
+
+static ngx_int_t
+ngx_http_sluice_pieces_read(ngx_http_request_t *r)
+{
+    uint64_t                   since_us;
+    ngx_int_t                  rc;
+    ngx_buf_t                 *b = r->request_body->buf;
+    ngx_event_t               *rev = r->connection->read;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (r->http_version >= NGX_HTTP_VERSION_20) {
+        return ngx_http_read_unbuffered_request_body(r);
+    }
+
+    clcf = static_cast<ngx_http_core_loc_conf_t *>(
+        ngx_http_get_module_loc_conf(r, ngx_http_core_module));
+
+    if (ngx_http_sluice_turn_is_over(ngx_http_sluice_worker.reading)) {
+        /* nginx lets a worker leave that has no timer, whatever is posted */
+        if (!rev->timer_set) {
+            ngx_add_timer(rev, clcf->client_body_timeout);
+        }
+
+        ngx_post_event(rev, &ngx_posted_next_events);
+        return NGX_AGAIN;
+    }
+
+    /* nginx has made it as large as a body may be */
+    if (b && b->pos == b->last && b->end - b->start > NGX_HTTP_SLUICE_READ_MAX) {
+        b->pos = b->start;
+        b->last = b->start;
+        b->end = b->start + NGX_HTTP_SLUICE_READ_MAX;
+    }
+
+    since_us = ngx_http_sluice_now_us();
+    rc = ngx_http_read_unbuffered_request_body(r);
+    (void) ngx_http_sluice_turn_charge(ngx_http_sluice_worker.reading, since_us);
+
+    if (rc == NGX_AGAIN && clcf->client_max_body_size
+        && r->request_length > NGX_HTTP_SLUICE_FRAMING_MAX * clcf->client_max_body_size
+                               + NGX_HTTP_SLUICE_FRAMING_FREE)
+    {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "client intended to send too much between the chunks of its body: "
+                      "%O bytes so far", r->request_length);
+
+        r->lingering_close = 1;
+        return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
+    }
+
+    return rc;
 }
 
 

@@ -9,14 +9,13 @@
 #include "ngx_http_sluice_frame.hpp"
 #include "ngx_http_sluice_handler.hpp"
 #include "ngx_http_sluice_key.hpp"
+#include "ngx_http_sluice_turn.hpp"
 #include "ngx_http_sluice_waiting.hpp"
 
 
 /* A step: far below a millisecond, also of what is made to be slow. */
 #define NGX_HTTP_SLUICE_INFLATE_SHARE   4096
 #define NGX_HTTP_SLUICE_INFLATE_ROOM    (64 * 1024)
-
-#define NGX_HTTP_SLUICE_INFLATE_US      1000
 
 /* Logs that are compressed well come to less than this many times their size. */
 #define NGX_HTTP_SLUICE_INFLATE_FACTOR  8
@@ -26,11 +25,10 @@
 
 
 struct ngx_http_sluice_inflate_s {
-    ngx_queue_t     queue;     /* who comes next is the first */
-    ngx_event_t     turn;      /* the next turn of the event loop */
-    ngx_event_t     holding;   /* runs while somebody is in the queue */
-    ngx_msec_t      timeout;
-    uint64_t        spent_us;  /* in this turn */
+    ngx_queue_t             queue;    /* who comes next is the first */
+    ngx_http_sluice_turn_t  turn;
+    ngx_event_t             holding;  /* runs while somebody is in the queue */
+    ngx_msec_t              timeout;
 };
 
 
@@ -69,8 +67,6 @@ static void ngx_http_sluice_inflate_enter(ngx_http_sluice_inflate_t *inflate,
     ngx_http_sluice_ctx_t *ctx);
 static void ngx_http_sluice_inflate_leave(ngx_http_sluice_inflate_t *inflate,
     ngx_http_sluice_ctx_t *ctx);
-static uint64_t ngx_http_sluice_inflate_charge(ngx_http_sluice_inflate_t *inflate,
-    uint64_t since_us);
 static void ngx_http_sluice_inflate_turn(ngx_event_t *ev);
 static void ngx_http_sluice_inflate_hold(ngx_event_t *ev);
 
@@ -89,9 +85,9 @@ ngx_http_sluice_inflate_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *
     ngx_queue_init(&inflate->queue);
     inflate->timeout = conf->timeout;
 
-    inflate->turn.handler = ngx_http_sluice_inflate_turn;
-    inflate->turn.data = inflate;
-    inflate->turn.log = cycle->log;
+    inflate->turn.next.handler = ngx_http_sluice_inflate_turn;
+    inflate->turn.next.data = inflate;
+    inflate->turn.next.log = cycle->log;
 
     /* not cancelable: nginx lets a worker leave that has no timer, whatever is posted */
     inflate->holding.handler = ngx_http_sluice_inflate_hold;
@@ -119,10 +115,10 @@ ngx_http_sluice_inflate_body(ngx_http_sluice_inflate_t *inflate, ngx_http_sluice
 
     /* most are done at once */
     while (rc == NGX_AGAIN && ngx_queue_empty(&inflate->queue)
-           && inflate->spent_us < NGX_HTTP_SLUICE_INFLATE_US)
+           && !ngx_http_sluice_turn_is_over(&inflate->turn))
     {
         rc = ngx_http_sluice_inflate_step(ctx, &trouble);
-        since_us = ngx_http_sluice_inflate_charge(inflate, since_us);
+        since_us = ngx_http_sluice_turn_charge(&inflate->turn, since_us);
     }
 
     if (rc == NGX_AGAIN) {
@@ -133,7 +129,7 @@ ngx_http_sluice_inflate_body(ngx_http_sluice_inflate_t *inflate, ngx_http_sluice
     rc = rc == NGX_OK ? ngx_http_sluice_inflate_submit(ctx)
                       : ngx_http_sluice_inflate_refuse(ctx, trouble);
 
-    (void) ngx_http_sluice_inflate_charge(inflate, since_us);
+    (void) ngx_http_sluice_turn_charge(&inflate->turn, since_us);
 
     return rc;
 }
@@ -406,23 +402,6 @@ ngx_http_sluice_inflate_leave(ngx_http_sluice_inflate_t *inflate, ngx_http_sluic
 }
 
 
-/* To this turn, whose end comes with an event in the next one; returns the time that it is now. */
-
-static uint64_t
-ngx_http_sluice_inflate_charge(ngx_http_sluice_inflate_t *inflate, uint64_t since_us)
-{
-    uint64_t  now_us = ngx_http_sluice_now_us();
-
-    inflate->spent_us += now_us - since_us;
-
-    if (!inflate->turn.posted) {
-        ngx_post_event(&inflate->turn, &ngx_posted_next_events);
-    }
-
-    return now_us;
-}
-
-
 /* One step for each, one after the other, until this turn's time is up. */
 
 static void
@@ -434,9 +413,9 @@ ngx_http_sluice_inflate_turn(ngx_event_t *ev)
     ngx_http_sluice_inflate_t  *inflate = static_cast<ngx_http_sluice_inflate_t *>(ev->data);
     ngx_http_sluice_trouble_e   trouble;
 
-    inflate->spent_us = 0;
+    inflate->turn.spent_us = 0;
 
-    while (!ngx_queue_empty(&inflate->queue) && inflate->spent_us < NGX_HTTP_SLUICE_INFLATE_US) {
+    while (!ngx_queue_empty(&inflate->queue) && !ngx_http_sluice_turn_is_over(&inflate->turn)) {
 
         ctx = ngx_http_sluice_first(&inflate->queue);
         rc = ngx_http_sluice_inflate_step(ctx, &trouble);
@@ -455,7 +434,7 @@ ngx_http_sluice_inflate_turn(ngx_event_t *ev)
             }
         }
 
-        since_us = ngx_http_sluice_inflate_charge(inflate, since_us);
+        since_us = ngx_http_sluice_turn_charge(&inflate->turn, since_us);
     }
 }
 

@@ -9,6 +9,7 @@
 #include "ngx_http_sluice_directives.hpp"
 #include "ngx_http_sluice_inflate.hpp"
 #include "ngx_http_sluice_redis.hpp"
+#include "ngx_http_sluice_turn.hpp"
 #include "ngx_http_sluice_variables.hpp"
 #include "ngx_http_sluice_watch.hpp"
 #include "ngx_http_sluice_zone.hpp"
@@ -89,9 +90,12 @@ ngx_http_sluice_init_process(ngx_cycle_t *cycle)
     worker->counters = ngx_http_sluice_counters_take(worker->zone);
 
     worker->commit = ngx_http_sluice_commit_create(cycle, smcf);
+    worker->reading = ngx_http_sluice_turn_create(cycle);
     worker->inflate = ngx_http_sluice_inflate_create(cycle, smcf);
     worker->watch = ngx_http_sluice_watch_create(cycle, smcf);
-    if (worker->commit == NULL || worker->inflate == NULL || worker->watch == NULL) {
+    if (worker->commit == NULL || worker->reading == NULL || worker->inflate == NULL
+        || worker->watch == NULL)
+    {
         return NGX_ERROR;
     }
 
