@@ -2,9 +2,11 @@
 
 import http.client
 import json
+import select
 import shutil
 import socket
 import subprocess
+import threading
 
 import pytest
 from harness.waiting import wait_until
@@ -93,6 +95,39 @@ def test_one_byte_too_many_is_a_413_that_can_be_read(stack, api, framing):
     assert json.loads(answer)["code"] == "body_too_large"
     assert headers["Content-Type"] == "application/problem+json"
     connection.close()
+
+
+@pytest.mark.parametrize("begin, more", [(b"1;", b"x"), (b"", b"0"), (b"1\r\n{\r\n0\r\nX: ", b"x")])
+def test_what_is_all_framing_is_cut_off(stack, api, begin, more):
+    """An extension of a chunk, a size, or a trailer that does not end has no byte of a body."""
+    with api.raw(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + begin) as connection:
+        for megabytes in range(1, 20):
+            connection.sendall(more * MIB)
+            if select.select([connection], [], [], 0.2)[0]:
+                break
+        assert 8 <= megabytes < 12
+        status, answer, _ = read_answer(connection)
+        assert (status, json.loads(answer)["code"]) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("senders", [1, 8])
+def test_a_worker_that_leaves_reads_tiny_chunks(make_stack, senders):
+    """More than it reads in a turn, so that it is not only a socket that it waits for."""
+    stack = make_stack(workers=1).start()
+    head, body = HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\n", chunked(batch(900), 1)[3:]
+    connections = [stack.api().raw(head) for _ in range(senders)]
+    stack.nginx.reload()
+    wait_until(stack.nginx.leaving_worker_pids, 10, "the old worker is leaving")
+    threads = [threading.Thread(target=connection.sendall, args=(body,))
+               for connection in connections]
+    for thread in threads:
+        thread.start()
+    for connection in connections:
+        assert read_answer(connection)[0] == 200
+        connection.close()
+    for thread in threads:
+        thread.join()
+    stack.wait_rows(senders * 900)
 
 
 def test_expect_continue(stack, api):
