@@ -49,6 +49,9 @@ typedef struct ngx_http_sluice_frame_s ngx_http_sluice_frame_t;
 typedef struct ngx_http_sluice_turn_s ngx_http_sluice_turn_t;
 typedef struct ngx_http_sluice_inflate_s ngx_http_sluice_inflate_t;
 typedef struct ngx_http_sluice_inflation_s ngx_http_sluice_inflation_t;
+typedef struct ngx_http_sluice_limit_s ngx_http_sluice_limit_t;
+typedef struct ngx_http_sluice_limit_part_s ngx_http_sluice_limit_part_t;
+typedef struct ngx_http_sluice_withheld_s ngx_http_sluice_withheld_t;
 
 typedef struct {
     ngx_shm_zone_t *shm_zone;
@@ -65,6 +68,8 @@ typedef struct {
     ngx_uint_t inflight_requests;
     size_t inflight_bytes;
 
+    ngx_array_t limit_zones;    /* of ngx_shm_zone_t * */
+
     ngx_uint_t used;            /* some location ingests or tells health */
 } ngx_http_sluice_main_conf_t;
 
@@ -78,6 +83,8 @@ typedef struct {
     ngx_uint_t partial;         /* 1 = bad records of a batch are left out */
     ngx_uint_t unknown_fields;  /* 1 = refused */
     ngx_http_complex_value_t *principal;
+    ngx_array_t *limits;        /* of ngx_http_sluice_limit_t; NULL = none */
+    ngx_uint_t limit_status;    /* of an answer to who sends too fast */
 } ngx_http_sluice_loc_conf_t;
 
 /*
@@ -97,8 +104,17 @@ typedef struct {
     size_t room;
     ngx_http_sluice_inflation_t *inflation;  /* holds the body if it came compressed */
 
+    ngx_http_sluice_limit_part_t *limit_parts;   /* what it is charged */
+    uint64_t charged_ns;
+    ngx_msec_t hold_ms;              /* a limit lets it pass, but only after that */
+    ngx_event_t *hold;
+    std::string_view held_rows;      /* of a request that was held, until it is in a frame */
+    ngx_http_sluice_withheld_t *withheld;        /* records that a gate left out */
+
     ngx_msec_t deadline;
     ngx_http_sluice_frame_t *frame;  /* NULL: it waits for room */
+    size_t rows_at;                  /* where its rows are in the frame, and their bytes */
+    size_t rows_bytes;
     ngx_uint_t first;                /* position of its first record in the frame */
     ngx_uint_t records;
     struct evp_md_ctx_st *digest;    /* of a keyed request, until it has its key_id */
@@ -110,10 +126,15 @@ typedef struct {
     uint64_t redis_us;
 
     ngx_str_t rejected;              /* members of the 200 about records that were left out */
+    ngx_uint_t retry_after;          /* seconds, if a gate knows; 0 = the trouble's own */
+    const ngx_http_sluice_limit_t *limited_by;
+    ngx_uint_t limit_verdict;
+    uint64_t limit_remaining;        /* units */
 
     unsigned partial:1;              /* bad records of a batch are left out */
     unsigned preferred:1;            /* because the request asked for that, or against it */
     unsigned waiting:1;
+    unsigned charged:1;              /* to the limits */
     unsigned keyed:1;
     unsigned answered:1;
 } ngx_http_sluice_ctx_t;

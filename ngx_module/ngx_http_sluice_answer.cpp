@@ -7,6 +7,8 @@
 #include "common/problem.hpp"
 #include "common/timestamp.hpp"
 #include "ngx_http_sluice_counters.hpp"
+#include "ngx_http_sluice_limit.hpp"
+#include "ngx_http_sluice_rows.hpp"
 
 
 typedef struct {
@@ -44,6 +46,12 @@ static const ngx_http_sluice_trouble_t  ngx_http_sluice_troubles[] = {
       "the log store is not as durable as it must be; nothing was stored, send again later", 10 },
     { 503, "too_many_inflight",
       "too many requests are waiting; nothing was stored, send again later", 1 },
+    { 429, "rate_limited",
+      "more than is allowed was sent; nothing was stored, send again later", 1 },
+    { 429, "limit_table_full",
+      "too many clients are counted for one more; nothing was stored, send again later", 1 },
+    { 413, "larger_than_limit",
+      "this is more than the limit ever lets pass at once: send less in one request", 0 },
     { 503, "no_memory", "the server is out of memory; nothing was stored, send again later", 5 }
 };
 
@@ -61,12 +69,20 @@ static ngx_int_t ngx_http_sluice_answer_problem(ngx_http_request_t *r,
     const sluice::Problem &problem, size_t members, ngx_buf_t **b);
 static ngx_int_t ngx_http_sluice_answer_add_header(ngx_http_request_t *r, const char *name,
     ngx_str_t value);
+static ngx_int_t ngx_http_sluice_answer_retry_after(ngx_http_sluice_ctx_t *ctx,
+    ngx_uint_t seconds);
+static ngx_int_t ngx_http_sluice_answer_rate_limit(ngx_http_sluice_ctx_t *ctx);
 static char *ngx_http_sluice_answer_errors(char *out, const ngx_http_sluice_ctx_t *ctx,
     const sluice::BodyRows &rows);
+static size_t ngx_http_sluice_answer_withheld_bytes(const ngx_http_sluice_ctx_t *ctx);
+static char *ngx_http_sluice_answer_withheld(char *out, const ngx_http_sluice_ctx_t *ctx);
 
 /* At most, of an error in an answer. */
 #define NGX_HTTP_SLUICE_ERROR_BYTES  512
 #define NGX_HTTP_SLUICE_SEEN_BYTES   40
+
+/* Who is told to stay away for longer may as well be gone. */
+#define NGX_HTTP_SLUICE_RETRY_MAX    60
 
 
 static char *
@@ -126,6 +142,9 @@ ngx_http_sluice_code_status(const ngx_http_sluice_ctx_t *ctx)
     } else if (trouble == &ngx_http_sluice_troubles[NGX_HTTP_SLUICE_OUTCOME_UNKNOWN]) {
         status = "unknown";
 
+    } else if (trouble && trouble->status == 429) {
+        status = "limited";
+
     } else {
         status = trouble && trouble->status == 503 ? "unavailable" : "refused";
     }
@@ -163,28 +182,27 @@ ngx_int_t
 ngx_http_sluice_answer_trouble_detail(ngx_http_request_t *r, ngx_http_sluice_trouble_e trouble,
     std::string_view detail)
 {
-    u_char                           *p;
+    char                             *out;
     ngx_buf_t                        *b;
-    ngx_str_t                         value, post = ngx_string("POST");
+    ngx_str_t                         post = ngx_string("POST");
     sluice::Problem                   problem;
+    std::string_view                  limit;
+    ngx_http_sluice_ctx_t            *ctx;
     const ngx_http_sluice_trouble_t  *t = &ngx_http_sluice_troubles[trouble];
 
     ngx_http_sluice_answer_count(r, 1 + trouble);
 
-    if (t->retry_after) {
-        p = static_cast<u_char *>(ngx_pnalloc(r->pool, NGX_INT_T_LEN));
-        if (p == NULL) {
-            return NGX_HTTP_SERVICE_UNAVAILABLE;
-        }
+    ctx = static_cast<ngx_http_sluice_ctx_t *>(
+        ngx_http_get_module_ctx(r, ngx_http_sluice_module));
 
-        /* spread, so that clients that were refused together do not come back together */
-        value.data = p;
-        value.len = ngx_sprintf(p, "%ui", t->retry_after
-                                          + ngx_random() % (t->retry_after + 1)) - p;
+    problem = { t->status, t->code, detail };
 
-        if (ngx_http_sluice_answer_add_header(r, "Retry-After", value) != NGX_OK) {
-            return NGX_HTTP_SERVICE_UNAVAILABLE;
-        }
+    if (t->status == NGX_HTTP_TOO_MANY_REQUESTS) {
+        problem.status = ctx->conf->limit_status;
+    }
+
+    if (t->retry_after && ngx_http_sluice_answer_retry_after(ctx, t->retry_after) != NGX_OK) {
+        return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
 
     if (trouble == NGX_HTTP_SLUICE_WRONG_METHOD
@@ -193,14 +211,73 @@ ngx_http_sluice_answer_trouble_detail(ngx_http_request_t *r, ngx_http_sluice_tro
         return NGX_HTTP_NOT_ALLOWED;
     }
 
-    problem = { t->status, t->code, detail };
-    if (ngx_http_sluice_answer_problem(r, problem, 1, &b) != NGX_OK) {
-        return t->status;
+    if (ngx_http_sluice_is_limit_trouble(trouble)) {
+        limit = ngx_http_sluice_limit_name(ctx->limited_by);
+
+        if (ngx_http_sluice_answer_rate_limit(ctx) != NGX_OK) {
+            return problem.status;
+        }
     }
 
-    *b->last++ = '}';
+    /* a member: limit */
+    if (ngx_http_sluice_answer_problem(r, problem, 32 + limit.size(), &b) != NGX_OK) {
+        return problem.status;
+    }
 
-    return ngx_http_sluice_answer_send(r, t->status, ngx_http_sluice_problem_type, b);
+    out = reinterpret_cast<char *>(b->last);
+    if (!limit.empty()) {
+        out = ngx_http_sluice_append(out, ",\"limit\":\"");
+        out = ngx_http_sluice_append(out, limit);
+        *out++ = '"';
+    }
+    *out++ = '}';
+    b->last = reinterpret_cast<u_char *>(out);
+
+    return ngx_http_sluice_answer_send(r, problem.status, ngx_http_sluice_problem_type, b);
+}
+
+
+/*
+ * What a gate knows is exact. All else is spread, so that clients that were refused together do not
+ * come back together.
+ */
+
+static ngx_int_t
+ngx_http_sluice_answer_retry_after(ngx_http_sluice_ctx_t *ctx, ngx_uint_t seconds)
+{
+    u_char     *p;
+    ngx_str_t   value;
+
+    p = static_cast<u_char *>(ngx_pnalloc(ctx->request->pool, NGX_INT_T_LEN));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    seconds = ctx->retry_after ? ngx_min(ctx->retry_after, NGX_HTTP_SLUICE_RETRY_MAX)
+                               : seconds + ngx_random() % (seconds + 1);
+
+    value.data = p;
+    value.len = ngx_sprintf(p, "%ui", seconds) - p;
+
+    return ngx_http_sluice_answer_add_header(ctx->request, "Retry-After", value);
+}
+
+
+/* The headers of draft-ietf-httpapi-ratelimit-headers. */
+
+static ngx_int_t
+ngx_http_sluice_answer_rate_limit(ngx_http_sluice_ctx_t *ctx)
+{
+    ngx_str_t  policy, state;
+
+    if (ngx_http_sluice_limit_headers(ctx, &policy, &state) != NGX_OK
+        || ngx_http_sluice_answer_add_header(ctx->request, "RateLimit-Policy", policy) != NGX_OK
+        || ngx_http_sluice_answer_add_header(ctx->request, "RateLimit", state) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -319,22 +396,77 @@ ngx_http_sluice_answer_keep_rejected(ngx_http_sluice_ctx_t *ctx, const sluice::B
     u_char  *p;
 
     p = static_cast<u_char *>(ngx_pnalloc(ctx->request->pool,
-                                  64 + rows.errors_kept * NGX_HTTP_SLUICE_ERROR_BYTES));
+                                  64 + rows.errors_kept * NGX_HTTP_SLUICE_ERROR_BYTES
+                                  + ngx_http_sluice_answer_withheld_bytes(ctx)));
     if (p == NULL) {
         return NGX_ERROR;
     }
 
     out = reinterpret_cast<char *>(p);
     out = ngx_http_sluice_append(out, ",\"rejected\":");
-    out = ngx_http_sluice_append_number(out, rows.bad_records);
+    out = ngx_http_sluice_append_number(out, rows.bad_records + rows.withheld);
     if (rows.errors_kept) {
         out = ngx_http_sluice_answer_errors(out, ctx, rows);
+    }
+    if (ctx->withheld) {
+        out = ngx_http_sluice_answer_withheld(out, ctx);
     }
 
     ctx->rejected.data = p;
     ctx->rejected.len = reinterpret_cast<u_char *>(out) - p;
 
     return NGX_OK;
+}
+
+
+static size_t
+ngx_http_sluice_answer_withheld_bytes(const ngx_http_sluice_ctx_t *ctx)
+{
+    if (ctx->withheld == NULL) {
+        return 0;
+    }
+
+    return 256 + ngx_http_sluice_limit_name(ctx->withheld->limited_by).size()
+           + ctx->withheld->ranges.nelts * 2 * sizeof(",[4294967295");
+}
+
+
+/*
+ * Records that may be sent again, and must be, by who wants them stored: all of them are told, as
+ * ranges of indexes.
+ */
+
+static char *
+ngx_http_sluice_answer_withheld(char *out, const ngx_http_sluice_ctx_t *ctx)
+{
+    const ngx_http_sluice_range_t     *range;
+    const ngx_http_sluice_withheld_t  *withheld = ctx->withheld;
+    const ngx_http_sluice_trouble_t   *trouble = &ngx_http_sluice_troubles[withheld->trouble];
+    const std::string_view             limit = ngx_http_sluice_limit_name(withheld->limited_by);
+
+    out = ngx_http_sluice_append(out, ",\"withheld\":{\"count\":");
+    out = ngx_http_sluice_append_number(out, withheld->count);
+    out = ngx_http_sluice_append(out, ",\"code\":\"");
+    out = ngx_http_sluice_append(out, trouble->code);
+    if (!limit.empty()) {
+        out = ngx_http_sluice_append(out, "\",\"limit\":\"");
+        out = ngx_http_sluice_append(out, limit);
+    }
+    out = ngx_http_sluice_append(out, "\",\"retry_after\":");
+    out = ngx_http_sluice_append_number(out, ngx_max(withheld->retry_after, trouble->retry_after));
+    out = ngx_http_sluice_append(out, ",\"indexes\":[");
+
+    range = static_cast<const ngx_http_sluice_range_t *>(withheld->ranges.elts);
+
+    for (ngx_uint_t i = 0; i < withheld->ranges.nelts; i++) {
+        out = ngx_http_sluice_append(out, i ? ",[" : "[");
+        out = ngx_http_sluice_append_number(out, range[i].first);
+        *out++ = ',';
+        out = ngx_http_sluice_append_number(out, range[i].last);
+        *out++ = ']';
+    }
+
+    return ngx_http_sluice_append(out, "]}");
 }
 
 

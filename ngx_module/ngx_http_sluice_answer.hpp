@@ -25,6 +25,9 @@ enum ngx_http_sluice_trouble_e : ngx_uint_t {
     NGX_HTTP_SLUICE_OUTCOME_UNKNOWN,
     NGX_HTTP_SLUICE_NOT_DURABLE,
     NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT,
+    NGX_HTTP_SLUICE_RATE_LIMITED,
+    NGX_HTTP_SLUICE_LIMIT_FULL,
+    NGX_HTTP_SLUICE_LARGER_THAN_LIMIT,
     NGX_HTTP_SLUICE_NO_MEMORY,
     NGX_HTTP_SLUICE_TROUBLES
 };
@@ -35,7 +38,7 @@ enum ngx_http_sluice_trouble_e : ngx_uint_t {
 
 const char *ngx_http_sluice_code_name(ngx_uint_t code);
 
-/* "queued", "refused", "unavailable", "unknown" or "abandoned" */
+/* "queued", "refused", "limited", "unavailable", "unknown" or "abandoned" */
 ngx_str_t ngx_http_sluice_code_status(const ngx_http_sluice_ctx_t *ctx);
 
 ngx_int_t ngx_http_sluice_answer_trouble(ngx_http_request_t *r,

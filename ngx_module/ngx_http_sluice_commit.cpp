@@ -6,6 +6,9 @@
 #include "ngx_http_sluice_answer.hpp"
 #include "ngx_http_sluice_counters.hpp"
 #include "ngx_http_sluice_flight.hpp"
+#include "ngx_http_sluice_gate.hpp"
+#include "ngx_http_sluice_hold.hpp"
+#include "ngx_http_sluice_rows.hpp"
 #include "ngx_http_sluice_waiting.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
@@ -14,9 +17,10 @@ struct ngx_http_sluice_commit_s {
     ngx_http_sluice_main_conf_t  *conf;
     ngx_event_t                   flush;      /* at the end of this turn */
     ngx_queue_t                   parked;     /* requests without a frame, in their order */
+    ngx_queue_t                   held;       /* requests that must wait for a limit */
     ngx_http_sluice_frame_t      *open;       /* NULL: every frame is in use */
     ngx_http_sluice_flight_t      flight;
-    ngx_http_sluice_waiting_t     waiting;    /* in frames and parked */
+    ngx_http_sluice_waiting_t     waiting;    /* in frames, parked and held */
 
     sluice::ProducerIds           producer_ids;
     sluice::JsonRows              json;
@@ -27,6 +31,8 @@ static ngx_int_t ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_ctx_t *ctx);
 static ngx_uint_t ngx_http_sluice_commit_has_room(ngx_http_sluice_commit_t *commit,
     const ngx_http_sluice_ctx_t *ctx);
+static ngx_int_t ngx_http_sluice_commit_refuse(ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_trouble_e trouble);
 static void ngx_http_sluice_commit_flush(ngx_event_t *ev);
 static void ngx_http_sluice_commit_unpark(ngx_http_sluice_commit_t *commit);
 static void ngx_http_sluice_commit_send_open(ngx_http_sluice_commit_t *commit);
@@ -69,6 +75,7 @@ ngx_http_sluice_commit_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *c
     commit->waiting.timeout = conf->timeout;
 
     ngx_queue_init(&commit->parked);
+    ngx_queue_init(&commit->held);
     ngx_http_sluice_flight_init(&commit->flight, &commit->waiting, &commit->flush);
 
     return commit;
@@ -127,18 +134,17 @@ ngx_http_sluice_commit_release(ngx_http_sluice_commit_t *commit, size_t bytes)
 ngx_int_t
 ngx_http_sluice_commit_submit(ngx_http_sluice_commit_t *commit, ngx_http_sluice_ctx_t *ctx)
 {
-    ngx_http_request_t         *r = ctx->request;
     ngx_http_sluice_redis_t    *redis = ngx_http_sluice_worker.redis;
     ngx_http_sluice_trouble_e   trouble = ngx_http_sluice_commit_trouble(commit);
 
     if (trouble != NGX_HTTP_SLUICE_TROUBLES) {
-        return ngx_http_sluice_answer_trouble(r, trouble);
+        return ngx_http_sluice_commit_refuse(ctx, trouble);
     }
 
     if (commit->waiting.requests == commit->conf->inflight_requests
         || commit->waiting.bytes + ctx->body.size() > commit->conf->inflight_bytes)
     {
-        return ngx_http_sluice_answer_trouble(r, NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT);
+        return ngx_http_sluice_commit_refuse(ctx, NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT);
     }
 
     ctx->deadline = ngx_current_msec + commit->conf->timeout;
@@ -160,8 +166,19 @@ ngx_http_sluice_commit_abandon(ngx_http_sluice_commit_t *commit, ngx_http_sluice
 {
     if (ctx->waiting) {
         ngx_http_sluice_worker.counters->abandoned++;
+        ngx_http_sluice_hold_drop(ctx);
+        if (ctx->frame == NULL) {
+            ngx_http_sluice_gate_give_back(ctx);
+        }
         ngx_http_sluice_waiting_leave(&commit->waiting, ctx);
     }
+}
+
+
+void
+ngx_http_sluice_commit_leave(ngx_http_sluice_commit_t *commit, ngx_http_sluice_ctx_t *ctx)
+{
+    ngx_http_sluice_waiting_leave(&commit->waiting, ctx);
 }
 
 
@@ -209,45 +226,26 @@ ngx_http_sluice_commit_has_room(ngx_http_sluice_commit_t *commit,
 static ngx_int_t
 ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_ctx_t *ctx)
 {
-    char                        *rows, *end;
-    ngx_time_t                  *tp;
-    sluice::BodyRows             body;
-    sluice::BodyLimits           limits;
-    ngx_http_sluice_frame_t     *frame = commit->open;
-    ngx_http_sluice_counters_t  *counters = ngx_http_sluice_worker.counters;
+    char                     *rows;
+    size_t                    size;
+    ngx_int_t                 rc;
+    ngx_time_t               *tp;
+    ngx_http_sluice_frame_t  *frame = commit->open;
 
-    limits.records_max = ctx->conf->records_max;
-    limits.record_bytes_max = ctx->conf->record_bytes_max;
-    limits.unknown_fields_refused = ctx->conf->unknown_fields != 0;
-    limits.partial = ctx->partial;
-
-    rows = ngx_http_sluice_frame_make_room(frame, sluice::rows_bytes_max(ctx->body.size()));
+    rows = ngx_http_sluice_frame_make_room(frame, ngx_http_sluice_rows_room(ctx));
     if (rows == NULL) {
-        return ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_NO_MEMORY);
+        return ngx_http_sluice_commit_refuse(ctx, NGX_HTTP_SLUICE_NO_MEMORY);
     }
 
-    end = commit->json.parse(ctx->shape, ctx->body, limits, rows, &body);
-
-    ctx->records = body.records;
-    counters->body_bytes += ctx->body.size();
-
-    if (body.bad_records) {
-        for (ngx_uint_t i = 0; i < sluice::kRefusalCount; i++) {
-            counters->bad_records[i] += body.bad_by_refusal[i];
-        }
+    rc = ngx_http_sluice_rows_write(&commit->json, ctx, rows, &size);
+    if (rc != NGX_DONE) {
+        return rc;
     }
 
-    if (body.refusal != sluice::Refusal::kNone) {
-        return ngx_http_sluice_answer_refusal(ctx, body);
+    if (ctx->hold_ms) {
+        return ngx_http_sluice_hold(&commit->waiting, &commit->held, ctx,
+                                    std::string_view(rows, size));
     }
-
-    ctx->records = body.rows;
-    if (ctx->partial && ngx_http_sluice_answer_keep_rejected(ctx, body) != NGX_OK) {
-        return ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_NO_MEMORY);
-    }
-
-    counters->nuls_replaced += body.nuls_replaced;
-    counters->unknown_fields += body.unknown_fields;
 
     if (frame->records == 0) {
         tp = ngx_timeofday();
@@ -259,9 +257,11 @@ ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
 
     ctx->frame = frame;
     ctx->first = frame->records;
+    ctx->rows_at = frame->size;
+    ctx->rows_bytes = size;
 
-    frame->size += end - rows;
-    frame->records += body.rows;
+    frame->size += size;
+    frame->records += ctx->records;
 
     ngx_http_sluice_waiting_enter(&commit->waiting, &frame->requests, ctx);
 
@@ -270,6 +270,17 @@ ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
     }
 
     return NGX_DONE;
+}
+
+
+/* Nothing of it is in a frame; if it was held, its limits were charged already. */
+
+static ngx_int_t
+ngx_http_sluice_commit_refuse(ngx_http_sluice_ctx_t *ctx, ngx_http_sluice_trouble_e trouble)
+{
+    ngx_http_sluice_gate_give_back(ctx);
+
+    return ngx_http_sluice_answer_trouble(ctx->request, trouble);
 }
 
 
@@ -396,7 +407,7 @@ ngx_http_sluice_commit_overdue(ngx_event_t *ev)
         }
         ngx_http_sluice_waiting_leave(&commit->waiting, ctx);
         ngx_http_sluice_answer_finish(ctx->request,
-            ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_REDIS_SLOW));
+            ngx_http_sluice_commit_refuse(ctx, NGX_HTTP_SLUICE_REDIS_SLOW));
     }
 
     if (commit->open && commit->open->records && ngx_http_sluice_frame_overdue(commit->open)) {

@@ -37,6 +37,9 @@ void ngx_http_sluice_commit_release(ngx_http_sluice_commit_t *commit, size_t byt
 ngx_int_t ngx_http_sluice_commit_submit(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_ctx_t *ctx);
 
+/* It waits no more, for it was held long enough. */
+void ngx_http_sluice_commit_leave(ngx_http_sluice_commit_t *commit, ngx_http_sluice_ctx_t *ctx);
+
 /* The client is gone: its records may still be stored, but nobody waits for them. */
 void ngx_http_sluice_commit_abandon(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_ctx_t *ctx);

@@ -7,6 +7,7 @@
 
 #include "ngx_http_sluice_handler.hpp"
 #include "ngx_http_sluice_health.hpp"
+#include "ngx_http_sluice_limit_conf.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
 
@@ -33,6 +34,10 @@ ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
      *     smcf->stream = { 0, NULL };
      *     smcf->used = 0;
      */
+
+    if (ngx_array_init(&smcf->limit_zones, cf->pool, 4, sizeof(ngx_shm_zone_t *)) != NGX_OK) {
+        return NULL;
+    }
 
     smcf->durability = NGX_CONF_UNSET_UINT;
     smcf->timeout = NGX_CONF_UNSET_MSEC;
@@ -118,6 +123,10 @@ ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
      *
      *     slcf->ingest = NGX_HTTP_SLUICE_OFF;
      *     slcf->health = NGX_HTTP_SLUICE_HEALTH_OFF;
+     *
+     * set by ngx_pcalloc(), and inherited:
+     *
+     *     slcf->limits = NULL;
      */
 
     slcf->records_max = NGX_CONF_UNSET_UINT;
@@ -125,6 +134,7 @@ ngx_http_sluice_create_loc_conf(ngx_conf_t *cf)
     slcf->inflated_bytes_max = NGX_CONF_UNSET_SIZE;
     slcf->inflate_ratio_max = NGX_CONF_UNSET_UINT;
     slcf->partial = NGX_CONF_UNSET_UINT;
+    slcf->limit_status = NGX_CONF_UNSET_UINT;
     slcf->unknown_fields = NGX_CONF_UNSET_UINT;
     slcf->principal = static_cast<ngx_http_complex_value_t *>(NGX_CONF_UNSET_PTR);
 
@@ -169,6 +179,13 @@ ngx_http_sluice_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->unknown_fields, prev->unknown_fields, 0);
     ngx_conf_merge_ptr_value(conf->principal, prev->principal,
                              static_cast<ngx_http_complex_value_t *>(NULL));
+
+    ngx_conf_merge_uint_value(conf->limit_status, prev->limit_status,
+                              NGX_HTTP_TOO_MANY_REQUESTS);
+
+    if (ngx_http_sluice_limit_merge(cf, prev, conf) != NGX_CONF_OK) {
+        return static_cast<char *>(NGX_CONF_ERROR);
+    }
 
     if (conf->ingest != NGX_HTTP_SLUICE_OFF) {
         return ngx_http_sluice_check_body_size(cf, conf);

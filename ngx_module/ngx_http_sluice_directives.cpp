@@ -9,6 +9,7 @@
 #include "ngx_http_sluice_conf.hpp"
 #include "ngx_http_sluice_handler.hpp"
 #include "ngx_http_sluice_health.hpp"
+#include "ngx_http_sluice_limit_conf.hpp"
 #include "ngx_http_sluice_metrics.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
@@ -50,6 +51,13 @@ static ngx_conf_enum_t  ngx_http_sluice_batch_modes[] = {
 static ngx_conf_enum_t  ngx_http_sluice_unknown_fields[] = {
     { ngx_string("ignore"), 0 },
     { ngx_string("refuse"), 1 },
+    { ngx_null_string, 0 }
+};
+
+/* some agents send again after 503, but not after 429 */
+static ngx_conf_enum_t  ngx_http_sluice_limit_statuses[] = {
+    { ngx_string("429"), NGX_HTTP_TOO_MANY_REQUESTS },
+    { ngx_string("503"), NGX_HTTP_SERVICE_UNAVAILABLE },
     { ngx_null_string, 0 }
 };
 
@@ -171,6 +179,27 @@ ngx_command_t  ngx_http_sluice_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_sluice_loc_conf_t, principal),
       NULL },
+
+    { ngx_string("sluice_limit_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_http_sluice_limit_zone_directive,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_limit"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
+      ngx_http_sluice_limit_directive,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_limit_status"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_sluice_loc_conf_t, limit_status),
+      &ngx_http_sluice_limit_statuses },
 
     { ngx_string("sluice_metrics"),
       NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,

@@ -47,6 +47,14 @@ void ngx_http_sluice_frame_open(ngx_http_sluice_frame_t *frame);
 /* Room for size more bytes of rows; returns where they go, or NULL. */
 char *ngx_http_sluice_frame_make_room(ngx_http_sluice_frame_t *frame, size_t size);
 
+/* Where the rows of a request in a frame are. */
+static inline std::string_view
+ngx_http_sluice_frame_rows(const ngx_http_sluice_ctx_t *ctx)
+{
+    return std::string_view(ctx->frame->buffer + sluice::kFrameHeadBytesMax + ctx->rows_at,
+                            ctx->rows_bytes);
+}
+
 /* By when it must have been answered; those that wait count, not those that are gone. */
 ngx_uint_t ngx_http_sluice_frame_overdue(const ngx_http_sluice_frame_t *frame);
 ngx_msec_t ngx_http_sluice_frame_deadline(const ngx_http_sluice_frame_t *frame);

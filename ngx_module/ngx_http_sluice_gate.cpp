@@ -1,6 +1,8 @@
 #include "ngx_http_sluice_gate.hpp"
 
 #include "ngx_http_sluice_commit.hpp"
+#include "ngx_http_sluice_frame.hpp"
+#include "ngx_http_sluice_limit.hpp"
 
 
 ngx_http_sluice_trouble_e
@@ -15,4 +17,22 @@ ngx_http_sluice_gate_request(ngx_http_sluice_ctx_t *ctx)
     /* everything is shed */
 
     return NGX_HTTP_SLUICE_TROUBLES;
+}
+
+
+ngx_http_sluice_trouble_e
+ngx_http_sluice_gate_records(ngx_http_sluice_ctx_t *ctx, sluice::Level level,
+    std::string_view rows, ngx_uint_t records)
+{
+    /* records of this level are shed */
+
+    return ngx_http_sluice_limit_charge(ctx, rows, records);
+}
+
+
+void
+ngx_http_sluice_gate_give_back(ngx_http_sluice_ctx_t *ctx)
+{
+    ngx_http_sluice_limit_give_back(ctx, ctx->frame ? ngx_http_sluice_frame_rows(ctx)
+                                                    : ctx->held_rows, ctx->records);
 }

@@ -8,6 +8,7 @@
 #include "common/metrics_text.hpp"
 #include "ngx_http_sluice_answer.hpp"
 #include "ngx_http_sluice_counters.hpp"
+#include "ngx_http_sluice_limit.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
 
@@ -22,6 +23,7 @@ static void ngx_http_sluice_metrics_frames(sluice::MetricsText &text,
     const ngx_http_sluice_counters_t &sum);
 static void ngx_http_sluice_metrics_redis(sluice::MetricsText &text,
     const ngx_http_sluice_counters_t &sum);
+static void ngx_http_sluice_metrics_limits(sluice::MetricsText &text);
 
 
 static void
@@ -62,6 +64,7 @@ ngx_http_sluice_metrics_handler(ngx_http_request_t *r)
     ngx_http_sluice_metrics_requests(text, sum);
     ngx_http_sluice_metrics_frames(text, sum);
     ngx_http_sluice_metrics_redis(text, sum);
+    ngx_http_sluice_metrics_limits(text);
 
     if (!text.fits()) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0, "metrics do not fit their buffer");
@@ -213,4 +216,50 @@ ngx_http_sluice_metrics_redis(sluice::MetricsText &text, const ngx_http_sluice_c
     ngx_http_sluice_metrics_number(text, "sluice_edge_postgres_up", "gauge",
         "Whether the loader reaches Postgres, as it tells.",
         ngx_http_sluice_postgres(zone) == NGX_HTTP_SLUICE_POSTGRES_UP);
+}
+
+
+static void
+ngx_http_sluice_metrics_limits(sluice::MetricsText &text)
+{
+    ngx_shm_zone_t                      **zones;
+    const ngx_array_t                    &limits = ngx_http_sluice_worker.conf->limit_zones;
+    const ngx_http_sluice_limit_zone_t   *zone;
+
+    static const struct {
+        const char                                        *name;
+        const char                                        *help;
+        ngx_atomic_t ngx_http_sluice_limit_counts_t::*     count;
+    } families[] = {
+        { "sluice_edge_limit_refused_records_total", "Records that a limit refused.",
+          &ngx_http_sluice_limit_counts_t::refused },
+        { "sluice_edge_limit_delayed_records_total", "Records that a limit made wait.",
+          &ngx_http_sluice_limit_counts_t::delayed },
+        { "sluice_edge_limit_dry_run_refused_records_total",
+          "Records that a limit on trial would have refused.",
+          &ngx_http_sluice_limit_counts_t::dry_run_refused },
+        { "sluice_edge_limit_dry_run_delayed_records_total",
+          "Records that a limit on trial would have made wait.",
+          &ngx_http_sluice_limit_counts_t::dry_run_delayed },
+        { "sluice_edge_limit_given_back_records_total",
+          "Records that a limit got back, for they were not stored.",
+          &ngx_http_sluice_limit_counts_t::given_back },
+        { "sluice_edge_limit_evicted_keys_total",
+          "Keys that made way for others in a full zone, though they had sent lately.",
+          &ngx_http_sluice_limit_counts_t::evicted },
+        { "sluice_edge_limit_full_records_total",
+          "Records refused because the zone was full.",
+          &ngx_http_sluice_limit_counts_t::full }
+    };
+
+    zones = static_cast<ngx_shm_zone_t **>(limits.elts);
+
+    for (const auto &family : families) {
+        text.family(family.name, "counter", family.help);
+
+        for (ngx_uint_t i = 0; i < limits.nelts; i++) {
+            zone = static_cast<ngx_http_sluice_limit_zone_t *>(zones[i]->data);
+            text.sample("limit", ngx_http_sluice_view(zone->name), zone->counts->*family.count);
+        }
+    }
 }

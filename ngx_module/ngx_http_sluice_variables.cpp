@@ -1,11 +1,13 @@
 /*
  * What a request came to, for log_format: $sluice_status, $sluice_records, $sluice_message_id,
- * $sluice_reject_reason and $sluice_redis_time.
+ * $sluice_reject_reason, $sluice_redis_time, $sluice_limit and $sluice_limit_status. And
+ * $sluice_client, a key for limits.
  */
 
 #include "ngx_http_sluice_variables.hpp"
 
 #include "ngx_http_sluice_answer.hpp"
+#include "ngx_http_sluice_limit.hpp"
 
 
 enum ngx_http_sluice_variable_e : uintptr_t {
@@ -13,23 +15,37 @@ enum ngx_http_sluice_variable_e : uintptr_t {
     NGX_HTTP_SLUICE_VAR_RECORDS,
     NGX_HTTP_SLUICE_VAR_MESSAGE_ID,
     NGX_HTTP_SLUICE_VAR_REJECT_REASON,
-    NGX_HTTP_SLUICE_VAR_REDIS_TIME
+    NGX_HTTP_SLUICE_VAR_REDIS_TIME,
+    NGX_HTTP_SLUICE_VAR_LIMIT,
+    NGX_HTTP_SLUICE_VAR_LIMIT_STATUS
 };
+
+#define NGX_HTTP_SLUICE_IPV6_NETWORK  8
 
 
 static ngx_int_t ngx_http_sluice_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data);
 
 
+static ngx_int_t ngx_http_sluice_variable_client(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+
+
 static const struct {
-    ngx_str_t  name;
-    uintptr_t  data;
+    ngx_str_t                    name;
+    ngx_http_get_variable_pt     get;
+    uintptr_t                    data;
 } ngx_http_sluice_variables[] = {
-    { ngx_string("sluice_status"), NGX_HTTP_SLUICE_VAR_STATUS },
-    { ngx_string("sluice_records"), NGX_HTTP_SLUICE_VAR_RECORDS },
-    { ngx_string("sluice_message_id"), NGX_HTTP_SLUICE_VAR_MESSAGE_ID },
-    { ngx_string("sluice_reject_reason"), NGX_HTTP_SLUICE_VAR_REJECT_REASON },
-    { ngx_string("sluice_redis_time"), NGX_HTTP_SLUICE_VAR_REDIS_TIME }
+    { ngx_string("sluice_status"), ngx_http_sluice_variable, NGX_HTTP_SLUICE_VAR_STATUS },
+    { ngx_string("sluice_records"), ngx_http_sluice_variable, NGX_HTTP_SLUICE_VAR_RECORDS },
+    { ngx_string("sluice_message_id"), ngx_http_sluice_variable, NGX_HTTP_SLUICE_VAR_MESSAGE_ID },
+    { ngx_string("sluice_reject_reason"), ngx_http_sluice_variable,
+      NGX_HTTP_SLUICE_VAR_REJECT_REASON },
+    { ngx_string("sluice_redis_time"), ngx_http_sluice_variable, NGX_HTTP_SLUICE_VAR_REDIS_TIME },
+    { ngx_string("sluice_limit"), ngx_http_sluice_variable, NGX_HTTP_SLUICE_VAR_LIMIT },
+    { ngx_string("sluice_limit_status"), ngx_http_sluice_variable,
+      NGX_HTTP_SLUICE_VAR_LIMIT_STATUS },
+    { ngx_string("sluice_client"), ngx_http_sluice_variable_client, 0 }
 };
 
 
@@ -47,7 +63,7 @@ ngx_http_sluice_add_variables(ngx_conf_t *cf)
             return NGX_ERROR;
         }
 
-        var->get_handler = ngx_http_sluice_variable;
+        var->get_handler = entry.get;
         var->data = entry.data;
     }
 
@@ -74,6 +90,14 @@ ngx_http_sluice_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, ui
 
     case NGX_HTTP_SLUICE_VAR_STATUS:
         value = ngx_http_sluice_code_status(ctx);
+        break;
+
+    case NGX_HTTP_SLUICE_VAR_LIMIT:
+        value = ngx_http_sluice_str(ngx_http_sluice_limit_name(ctx->limited_by));
+        break;
+
+    case NGX_HTTP_SLUICE_VAR_LIMIT_STATUS:
+        value = ngx_http_sluice_limit_verdict_names[ctx->limit_verdict];
         break;
 
     case NGX_HTTP_SLUICE_VAR_MESSAGE_ID:
@@ -107,6 +131,43 @@ ngx_http_sluice_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, ui
     v->no_cacheable = 1;
     v->len = value.len;
     v->data = value.data;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The client's address, in binary: of IPv6 its network of 64 bits, of which one client has all
+ * addresses. With real_ip it is the address found there.
+ */
+
+static ngx_int_t
+ngx_http_sluice_variable_client(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    struct sockaddr  *sa = r->connection->sockaddr;
+
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    if (sa->sa_family == AF_INET) {
+        v->data = reinterpret_cast<u_char *>(
+            &reinterpret_cast<struct sockaddr_in *>(sa)->sin_addr);
+        v->len = sizeof(in_addr_t);
+        return NGX_OK;
+    }
+
+#if (NGX_HAVE_INET6)
+    if (sa->sa_family == AF_INET6) {
+        v->data = reinterpret_cast<struct sockaddr_in6 *>(sa)->sin6_addr.s6_addr;
+        v->len = NGX_HTTP_SLUICE_IPV6_NETWORK;
+        return NGX_OK;
+    }
+#endif
+
+    v->data = r->connection->addr_text.data;
+    v->len = r->connection->addr_text.len;
 
     return NGX_OK;
 }

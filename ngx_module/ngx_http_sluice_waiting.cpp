@@ -1,6 +1,7 @@
 #include "ngx_http_sluice_waiting.hpp"
 
 #include "ngx_http_sluice_counters.hpp"
+#include "ngx_http_sluice_gate.hpp"
 
 
 void
@@ -73,6 +74,9 @@ ngx_http_sluice_waiting_refuse(ngx_http_sluice_waiting_t *waiting, ngx_queue_t *
     while (!ngx_queue_empty(queue)) {
         ctx = ngx_http_sluice_first(queue);
         ngx_http_sluice_waiting_leave(waiting, ctx);
+        if (trouble != NGX_HTTP_SLUICE_OUTCOME_UNKNOWN) {
+            ngx_http_sluice_gate_give_back(ctx);
+        }
         ngx_http_sluice_answer_finish(ctx->request,
                                       ngx_http_sluice_answer_trouble(ctx->request, trouble));
     }
