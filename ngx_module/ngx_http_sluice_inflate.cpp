@@ -110,6 +110,9 @@ ngx_http_sluice_inflate_body(ngx_http_sluice_inflate_t *inflate, ngx_http_sluice
         return ngx_http_sluice_answer_trouble(ctx->request, trouble);
     }
 
+    /* of inflating; for Redis it begins anew, which must not pay for what others had inflated */
+    ctx->deadline = ngx_current_msec + inflate->timeout;
+
     since_us = ngx_http_sluice_now_us();
     rc = ngx_http_sluice_inflate_begin(ctx, &trouble);
 
@@ -186,6 +189,11 @@ ngx_http_sluice_inflate_step(ngx_http_sluice_ctx_t *ctx, ngx_http_sluice_trouble
     sluice::InflateStatus         status;
     ngx_http_sluice_counters_t   *counters = ngx_http_sluice_worker.counters;
     ngx_http_sluice_inflation_t  *inflation = ctx->inflation;
+
+    if (ngx_http_sluice_is_past(ctx->deadline)) {
+        *trouble = NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT;
+        return NGX_ERROR;
+    }
 
     made = inflation->inflater.made();
     taken = inflation->inflater.taken();
