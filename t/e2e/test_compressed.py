@@ -351,6 +351,22 @@ def test_more_than_may_be_held_is_a_503(make_stack):
     stack.wait_rows(50 * (statuses.count(200) + 1))
 
 
+def test_what_is_not_inflated_in_time_is_a_503(make_stack):
+    """Whoever waits longer than sluice_timeout for his turns is refused, and nothing is stored."""
+    stack = make_stack(workers=1, nginx_edits=[
+        ("sluice_timeout 5s;", "sluice_timeout 100ms;")]).start()
+    api = stack.api()
+    connections = [api.raw(with_length(SLOW, b"deflate")) for _ in range(6)]
+    for connection in connections:
+        status, body, headers = read_answer(connection)
+        assert (status, json.loads(body)["code"]) == (503, "too_many_inflight")
+        assert 1 <= int(headers["Retry-After"]) <= 60
+        connection.close()
+    assert inflight_bytes(api) == 0
+    assert post(api, gzip.compress(BODY)).status == 200
+    stack.wait_rows(50)
+
+
 def test_others_are_served_beside(make_stack):
     """One worker; those who make it inflate what is slow wait for each other, and nobody else."""
     stack = make_stack(workers=1).start()
