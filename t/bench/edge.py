@@ -46,7 +46,7 @@ QUICK = ["single, 256 connections", "batch of 100", "batch of 100, NDJSON", "bat
 
 
 class Bench:
-    def __init__(self, fsync, seconds):
+    def __init__(self, fsync, seconds, edits=()):
         self.fsync = fsync
         self.seconds = seconds
         self.folder = make_folder()
@@ -57,7 +57,7 @@ class Bench:
             ("nginx-error.log info;", "nginx-error.log warn;"),
             ("access_log /", "access_log off; #"),
             ("sluice_durability fsync;", "sluice_durability everysec;"),
-            ("        location / {\n", FLOOR),
+            ("        location / {\n", FLOOR), *edits,
         ])
 
     def __enter__(self):
