@@ -13,6 +13,7 @@ extern "C" {
 #include <ngx_http.h>
 }
 
+#include "common/breaker.hpp"
 #include "common/frame.hpp"
 #include "common/inflate.hpp"
 #include "common/json_rows.hpp"
@@ -45,6 +46,7 @@ typedef struct ngx_http_sluice_counters_s ngx_http_sluice_counters_t;
 typedef struct ngx_http_sluice_redis_s ngx_http_sluice_redis_t;
 typedef struct ngx_http_sluice_commit_s ngx_http_sluice_commit_t;
 typedef struct ngx_http_sluice_watch_s ngx_http_sluice_watch_t;
+typedef struct ngx_http_sluice_breaker_s ngx_http_sluice_breaker_t;
 typedef struct ngx_http_sluice_frame_s ngx_http_sluice_frame_t;
 typedef struct ngx_http_sluice_turn_s ngx_http_sluice_turn_t;
 typedef struct ngx_http_sluice_inflate_s ngx_http_sluice_inflate_t;
@@ -67,6 +69,9 @@ typedef struct {
     ngx_msec_t timeout;         /* from a request's body to its answer */
     ngx_uint_t inflight_requests;
     size_t inflight_bytes;
+
+    ngx_uint_t breaker;         /* 0 = off */
+    sluice::BreakerSettings breaker_settings;
 
     ngx_array_t limit_zones;    /* of ngx_shm_zone_t * */
 
@@ -149,6 +154,7 @@ typedef struct {
     ngx_http_sluice_turn_t *reading;
     ngx_http_sluice_inflate_t *inflate;
     ngx_http_sluice_watch_t *watch;
+    ngx_http_sluice_breaker_t *breaker;
 } ngx_http_sluice_worker_t;
 
 extern ngx_http_sluice_worker_t ngx_http_sluice_worker;

@@ -32,6 +32,8 @@ static const ngx_http_sluice_trouble_t  ngx_http_sluice_troubles[] = {
     { 413, "body_too_large", "the body did not fit into the memory set aside for it", 0 },
     { 400, "bad_compression", "the body is not what its Content-Encoding says", 0 },
     { 413, "inflated_too_large", "the body inflates to more than is taken", 0 },
+    { 503, "breaker_open",
+      "the log store was failing and is given a pause; nothing was stored, send again later", 1 },
     { 503, "redis_unavailable",
       "the log store cannot be reached; nothing was stored, send again later", 2 },
     { 503, "redis_timeout",

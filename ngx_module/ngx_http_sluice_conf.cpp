@@ -11,6 +11,7 @@
 #include "ngx_http_sluice_zone.hpp"
 
 
+static void ngx_http_sluice_init_breaker(ngx_http_sluice_main_conf_t *smcf);
 static char *ngx_http_sluice_check_body_size(ngx_conf_t *cf,
     const ngx_http_sluice_loc_conf_t *conf);
 
@@ -32,6 +33,7 @@ ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
      *     smcf->shm_zone = NULL;
      *     smcf->redis_* = { 0 };
      *     smcf->stream = { 0, NULL };
+     *     smcf->breaker_settings = { 0 };
      *     smcf->used = 0;
      */
 
@@ -43,6 +45,7 @@ ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
     smcf->timeout = NGX_CONF_UNSET_MSEC;
     smcf->inflight_requests = NGX_CONF_UNSET_UINT;
     smcf->inflight_bytes = NGX_CONF_UNSET_SIZE;
+    smcf->breaker = NGX_CONF_UNSET_UINT;
 
     return smcf;
 }
@@ -80,6 +83,7 @@ ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_msec_value(smcf->timeout, 5000);
     ngx_conf_init_uint_value(smcf->inflight_requests, 16384);
     ngx_conf_init_size_value(smcf->inflight_bytes, 64 * 1024 * 1024);
+    ngx_http_sluice_init_breaker(smcf);
 
     if (smcf->shm_zone == NULL
         && ngx_http_sluice_conf_add_zone(cf, smcf, &zone_name, 2 * NGX_HTTP_SLUICE_ZONE_MIN)
@@ -89,6 +93,32 @@ ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* Parameters that were not given are 0. */
+
+static void
+ngx_http_sluice_init_breaker(ngx_http_sluice_main_conf_t *smcf)
+{
+    sluice::BreakerSettings        *settings = &smcf->breaker_settings;
+    const sluice::BreakerSettings   defaults;
+
+    ngx_conf_init_uint_value(smcf->breaker, 1);
+
+    auto init = [](uint32_t *value, uint32_t preset) {
+        if (*value == 0) {
+            *value = preset;
+        }
+    };
+
+    init(&settings->failures_percent, defaults.failures_percent);
+    init(&settings->calls_min, defaults.calls_min);
+    init(&settings->slow_ms, defaults.slow_ms);
+    init(&settings->open_ms, defaults.open_ms);
+
+    /* a stall is to be seen before the requests that wait for it are given up */
+    settings->slow_ms = ngx_min(settings->slow_ms, ngx_max(smcf->timeout * 3 / 4, 1));
 }
 
 

@@ -49,6 +49,7 @@ struct ngx_http_sluice_counters_s {
     ngx_atomic_t redis_connects;
     ngx_atomic_t redis_connect_failures;
     ngx_atomic_t redis_losses;
+    ngx_atomic_t breaker_trips[sluice::kBreakerReasons];
 
     /* set, not added to: what is so now */
     ngx_atomic_t inflight_requests;

@@ -27,6 +27,9 @@ static char *ngx_http_sluice_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf
 static char *ngx_http_sluice_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sluice_stream(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sluice_max_inflight(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_http_sluice_breaker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static ngx_int_t ngx_http_sluice_breaker_parameter(const ngx_str_t &value,
+    sluice::BreakerSettings *settings);
 static char *ngx_http_sluice_check_positive(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_http_sluice_check_inflated(ngx_conf_t *cf, void *post, void *data);
 static ngx_int_t ngx_http_sluice_resolve(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
@@ -127,6 +130,13 @@ ngx_command_t  ngx_http_sluice_commands[] = {
     { ngx_string("sluice_max_inflight"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE12,
       ngx_http_sluice_max_inflight,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_breaker"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1234,
+      ngx_http_sluice_breaker,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -523,6 +533,93 @@ ngx_http_sluice_max_inflight(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_sluice_breaker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_str_t                    *value = static_cast<ngx_str_t *>(cf->args->elts);
+    ngx_http_sluice_main_conf_t  *smcf = static_cast<ngx_http_sluice_main_conf_t *>(conf);
+
+    if (smcf->breaker != NGX_CONF_UNSET_UINT) {
+        return const_cast<char *>("is duplicate");
+    }
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "off") == 0) {
+        smcf->breaker = 0;
+        return NGX_CONF_OK;
+    }
+
+    for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
+        if (ngx_http_sluice_breaker_parameter(value[i], &smcf->breaker_settings) != NGX_OK) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\" of \"%V\": it is \"off\", or takes "
+                               "failures=1%%..100%%, calls=1..100000, slow=10ms..60s and "
+                               "open=100ms..60s, each once", &value[i], &cmd->name);
+            return static_cast<char *>(NGX_CONF_ERROR);
+        }
+    }
+
+    smcf->breaker = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_http_sluice_breaker_parameter(const ngx_str_t &value, sluice::BreakerSettings *settings)
+{
+    ngx_int_t   number, least, most;
+    uint32_t   *to;
+    ngx_str_t   text;
+
+    text.data = ngx_strlchr(value.data, value.data + value.len, '=');
+    if (text.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    text.data++;
+    text.len = value.data + value.len - text.data;
+
+    if (ngx_strncmp(value.data, "failures=", 9) == 0) {
+        if (text.len == 0 || text.data[text.len - 1] != '%') {
+            return NGX_ERROR;
+        }
+        to = &settings->failures_percent;
+        number = ngx_atoi(text.data, text.len - 1);
+        least = 1;
+        most = 100;
+
+    } else if (ngx_strncmp(value.data, "calls=", 6) == 0) {
+        to = &settings->calls_min;
+        number = ngx_atoi(text.data, text.len);
+        least = 1;
+        most = 100000;
+
+    } else if (ngx_strncmp(value.data, "slow=", 5) == 0) {
+        to = &settings->slow_ms;
+        number = ngx_parse_time(&text, 0);
+        least = 10;
+        most = 60000;
+
+    } else if (ngx_strncmp(value.data, "open=", 5) == 0) {
+        to = &settings->open_ms;
+        number = ngx_parse_time(&text, 0);
+        least = 100;
+        most = 60000;
+
+    } else {
+        return NGX_ERROR;
+    }
+
+    if (*to != 0 || number < least || number > most) {
+        return NGX_ERROR;
+    }
+
+    *to = number;
+
+    return NGX_OK;
 }
 
 

@@ -1,6 +1,9 @@
 #include "ngx_http_sluice_errors.hpp"
 
 
+using sluice::BreakerReason;
+
+
 const ngx_str_t  ngx_http_sluice_redis_error_names[] = {
     ngx_string("OOM"),
     ngx_string("READONLY"),
@@ -19,19 +22,19 @@ const ngx_str_t  ngx_http_sluice_redis_error_names[] = {
 
 
 const ngx_http_sluice_error_meaning_t  ngx_http_sluice_error_meanings[] = {
-    { NGX_HTTP_SLUICE_REDIS_FULL, 0 },     /* OOM */
-    { NGX_HTTP_SLUICE_REDIS_AWAY, 1 },     /* READONLY: no longer the master */
-    { NGX_HTTP_SLUICE_REDIS_AWAY, 0 },     /* LOADING */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* MISCONF: its disk */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 1 },  /* NOAUTH: the user was changed */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 1 },  /* WRONGPASS */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* NOPERM */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* WRONGTYPE */
-    { NGX_HTTP_SLUICE_REDIS_AWAY, 1 },     /* MASTERDOWN */
-    { NGX_HTTP_SLUICE_NOT_DURABLE, 0 },    /* NOREPLICAS */
-    { NGX_HTTP_SLUICE_REDIS_AWAY, 0 },     /* BUSY: a script runs */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* CLUSTER */
-    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0 },  /* all others */
+    { NGX_HTTP_SLUICE_REDIS_FULL, 0, BreakerReason::kOom },          /* OOM */
+    { NGX_HTTP_SLUICE_REDIS_AWAY, 1, BreakerReason::kReadonly },     /* READONLY: not the master */
+    { NGX_HTTP_SLUICE_REDIS_AWAY, 0, BreakerReason::kRefused },      /* LOADING */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0, BreakerReason::kMisconf },   /* MISCONF: its disk */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 1, BreakerReason::kRefused },   /* NOAUTH: another user */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 1, BreakerReason::kRefused },   /* WRONGPASS */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0, BreakerReason::kRefused },   /* NOPERM */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0, BreakerReason::kFailures },  /* WRONGTYPE */
+    { NGX_HTTP_SLUICE_REDIS_AWAY, 1, BreakerReason::kRefused },      /* MASTERDOWN */
+    { NGX_HTTP_SLUICE_NOT_DURABLE, 0, BreakerReason::kRefused },     /* NOREPLICAS */
+    { NGX_HTTP_SLUICE_REDIS_AWAY, 0, BreakerReason::kRefused },      /* BUSY: a script runs */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0, BreakerReason::kRefused },   /* CLUSTER */
+    { NGX_HTTP_SLUICE_REDIS_REFUSED, 0, BreakerReason::kFailures },  /* all others */
 };
 
 static_assert(sizeof(ngx_http_sluice_error_meanings) / sizeof(ngx_http_sluice_error_meanings[0])

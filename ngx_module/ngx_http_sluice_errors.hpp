@@ -30,6 +30,8 @@ enum ngx_http_sluice_redis_error_e : ngx_uint_t {
 typedef struct {
     ngx_http_sluice_trouble_e trouble;
     ngx_uint_t drop;  /* the address may lead to a better one now */
+    /* kFailures: the next frame may fare better; else it opens the breaker at once */
+    sluice::BreakerReason reason;
 } ngx_http_sluice_error_meaning_t;
 
 /* by ngx_http_sluice_redis_error_e */

@@ -1,5 +1,6 @@
 #include "ngx_http_sluice_flight.hpp"
 
+#include "ngx_http_sluice_breaker.hpp"
 #include "ngx_http_sluice_counters.hpp"
 #include "ngx_http_sluice_errors.hpp"
 #include "ngx_http_sluice_log.hpp"
@@ -74,6 +75,7 @@ ngx_http_sluice_flight_send(ngx_http_sluice_flight_t *flight, ngx_http_sluice_fr
 {
     frame->sent = 1;
     frame->sent_us = ngx_http_sluice_now_us();
+    frame->sent_in = ngx_http_sluice_breaker_era(ngx_http_sluice_worker.breaker);
     frame->command.replies = 1;
 
     flight->sent++;
@@ -130,6 +132,10 @@ ngx_http_sluice_flight_reply(ngx_http_sluice_command_t *command, ngx_uint_t outc
 
     ngx_http_sluice_flight_post(flight);
 
+    if (outcome != NGX_HTTP_SLUICE_REPLIED) {
+        ngx_http_sluice_breaker_lost(ngx_http_sluice_worker.breaker, frame->sent_in);
+    }
+
     if (outcome == NGX_HTTP_SLUICE_NOT_SENT) {
         counters->frames[NGX_HTTP_SLUICE_FRAME_NOT_SENT]++;
         ngx_http_sluice_flight_lost(flight, frame);
@@ -148,6 +154,7 @@ ngx_http_sluice_flight_reply(ngx_http_sluice_command_t *command, ngx_uint_t outc
     } else {
         /* not what XADD answers: replies and commands are out of step */
         counters->frames[NGX_HTTP_SLUICE_FRAME_UNKNOWN]++;
+        ngx_http_sluice_breaker_lost(ngx_http_sluice_worker.breaker, frame->sent_in);
         ngx_http_sluice_flight_give_up(flight, frame, NGX_HTTP_SLUICE_OUTCOME_UNKNOWN);
         ngx_http_sluice_redis_fail(ngx_http_sluice_worker.redis, "not a reply to XADD");
     }
@@ -163,6 +170,7 @@ ngx_http_sluice_flight_stored(ngx_http_sluice_flight_t *flight, ngx_http_sluice_
     ngx_http_sluice_counters_t  *counters = ngx_http_sluice_worker.counters;
 
     us = ngx_http_sluice_now_us() - frame->sent_us;
+    ngx_http_sluice_breaker_stored(ngx_http_sluice_worker.breaker, frame->sent_in, us);
 
     counters->frames[NGX_HTTP_SLUICE_FRAME_STORED]++;
     counters->row_bytes += frame->size;
@@ -198,6 +206,7 @@ ngx_http_sluice_flight_refused(ngx_http_sluice_flight_t *flight, ngx_http_sluice
 
     ngx_http_sluice_worker.counters->frames[NGX_HTTP_SLUICE_FRAME_REFUSED]++;
     ngx_http_sluice_worker.counters->redis_errors[kind]++;
+    ngx_http_sluice_breaker_refused(ngx_http_sluice_worker.breaker, frame->sent_in, kind);
 
     if (ngx_http_sluice_log_allowed(NGX_HTTP_SLUICE_LOG_REFUSED_FRAME)) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0, "Redis refused a frame of %uD records: %V",
@@ -286,7 +295,11 @@ ngx_http_sluice_flight_look(ngx_http_sluice_flight_t *flight)
     ngx_uint_t  overdue = 0;
 
     for (ngx_http_sluice_frame_t &frame : flight->frames) {
-        overdue |= frame.sent && ngx_http_sluice_frame_overdue(&frame);
+        if (frame.sent) {
+            ngx_http_sluice_breaker_waiting(ngx_http_sluice_worker.breaker, frame.sent_in,
+                                            frame.sent_us);
+            overdue |= ngx_http_sluice_frame_overdue(&frame);
+        }
     }
 
     if (overdue) {

@@ -50,8 +50,9 @@ void ngx_http_sluice_flight_refuse_again(ngx_http_sluice_flight_t *flight,
 void ngx_http_sluice_flight_refuse_overdue(ngx_http_sluice_flight_t *flight);
 
 /*
- * Gives the connection up if a reply is overdue, also when nobody waits for it any more. It takes
- * the frames behind it with it: replies have no names, so none can be skipped.
+ * Tells the breaker what is still on its way. Gives the connection up if a reply is overdue, also
+ * when nobody waits for it any more. It takes the frames behind it with it: replies have no names,
+ * so none can be skipped.
  */
 void ngx_http_sluice_flight_look(ngx_http_sluice_flight_t *flight);
 

@@ -36,6 +36,7 @@ struct ngx_http_sluice_frame_s {
     int64_t time_ms;
     ngx_msec_t deadline;     /* of the request that opened it */
     uint64_t sent_us;
+    sluice::Breaker::Era sent_in;
 
     unsigned keyed:1;        /* one request with an Idempotency-Key, and no other */
     unsigned sent:1;

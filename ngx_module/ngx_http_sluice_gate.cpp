@@ -1,5 +1,6 @@
 #include "ngx_http_sluice_gate.hpp"
 
+#include "ngx_http_sluice_breaker.hpp"
 #include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_frame.hpp"
 #include "ngx_http_sluice_limit.hpp"
@@ -8,7 +9,21 @@
 ngx_http_sluice_trouble_e
 ngx_http_sluice_gate_request(ngx_http_sluice_ctx_t *ctx)
 {
-    /* the breaker */
+    ngx_http_sluice_trouble_e  trouble;
+
+    trouble = ngx_http_sluice_commit_trouble(ngx_http_sluice_worker.commit);
+
+    /* a worker without a connection can say what is wrong; else the breaker knows best */
+    if (trouble != NGX_HTTP_SLUICE_REDIS_AWAY
+        && !ngx_http_sluice_breaker_admits(ngx_http_sluice_worker.breaker))
+    {
+        ctx->retry_after = ngx_http_sluice_breaker_retry_after(ngx_http_sluice_worker.breaker);
+        trouble = NGX_HTTP_SLUICE_BREAKER_OPEN;
+    }
+
+    if (trouble != NGX_HTTP_SLUICE_TROUBLES) {
+        return trouble;
+    }
 
     if (ngx_http_sluice_commit_full(ngx_http_sluice_worker.commit)) {
         return NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT;

@@ -8,6 +8,7 @@
 #include "common/json_text.hpp"
 #include "common/timestamp.hpp"
 #include "ngx_http_sluice_answer.hpp"
+#include "ngx_http_sluice_breaker.hpp"
 #include "ngx_http_sluice_redis.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
@@ -56,7 +57,8 @@ ngx_http_sluice_health_handler(ngx_http_request_t *r)
     slcf = static_cast<ngx_http_sluice_loc_conf_t *>(
         ngx_http_get_module_loc_conf(r, ngx_http_sluice_module));
 
-    redis_ok = ngx_http_sluice_redis_ready(worker->redis);
+    redis_ok = ngx_http_sluice_redis_ready(worker->redis)
+               && ngx_http_sluice_breaker_state(worker->breaker) == sluice::BreakerState::kClosed;
     ready = redis_ok && ngx_http_sluice_durability(worker->zone) >= worker->conf->durability;
     all_ok = ready && ngx_http_sluice_postgres(worker->zone) == NGX_HTTP_SLUICE_POSTGRES_UP;
 

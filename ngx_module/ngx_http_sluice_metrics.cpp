@@ -7,6 +7,7 @@
 
 #include "common/metrics_text.hpp"
 #include "ngx_http_sluice_answer.hpp"
+#include "ngx_http_sluice_breaker.hpp"
 #include "ngx_http_sluice_counters.hpp"
 #include "ngx_http_sluice_limit.hpp"
 #include "ngx_http_sluice_zone.hpp"
@@ -208,6 +209,17 @@ ngx_http_sluice_metrics_redis(sluice::MetricsText &text, const ngx_http_sluice_c
         "Connections to Redis that were lost.", sum.redis_losses);
     ngx_http_sluice_metrics_number(text, "sluice_edge_inflight_frames", "gauge",
         "Frames sent that Redis has not answered.", sum.inflight_frames);
+
+    ngx_http_sluice_metrics_number(text, "sluice_edge_breaker_state", "gauge",
+        "0 closed, 1 half open: Redis is being asked, 2 open.",
+        static_cast<uint64_t>(ngx_http_sluice_breaker_state(ngx_http_sluice_worker.breaker)));
+
+    text.family("sluice_edge_breaker_trips_total", "counter",
+                "How often the breaker opened, by why it did.");
+    for (ngx_uint_t i = 0; i < sluice::kBreakerReasons; i++) {
+        text.sample("reason", ngx_http_sluice_breaker_reasons[i], sum.breaker_trips[i]);
+    }
+
     ngx_http_sluice_metrics_number(text, "sluice_edge_durability", "gauge",
         "What Redis now gives: 0 unknown or unsafe, 1 memory, 2 everysec, 3 fsync.",
         ngx_http_sluice_durability(zone));

@@ -4,6 +4,7 @@
 
 #include "ngx_http_sluice.hpp"
 
+#include "ngx_http_sluice_breaker.hpp"
 #include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_conf.hpp"
 #include "ngx_http_sluice_directives.hpp"
@@ -93,8 +94,9 @@ ngx_http_sluice_init_process(ngx_cycle_t *cycle)
     worker->reading = ngx_http_sluice_turn_create(cycle);
     worker->inflate = ngx_http_sluice_inflate_create(cycle, smcf);
     worker->watch = ngx_http_sluice_watch_create(cycle, smcf);
+    worker->breaker = ngx_http_sluice_breaker_create(cycle, smcf, worker->zone);
     if (worker->commit == NULL || worker->reading == NULL || worker->inflate == NULL
-        || worker->watch == NULL)
+        || worker->watch == NULL || worker->breaker == NULL)
     {
         return NGX_ERROR;
     }
@@ -116,6 +118,7 @@ ngx_http_sluice_exit_process(ngx_cycle_t *cycle)
     }
 
     ngx_http_sluice_watch_destroy(worker->watch);
+    ngx_http_sluice_breaker_destroy(worker->breaker);
     ngx_http_sluice_redis_destroy(worker->redis);
     ngx_http_sluice_commit_destroy(worker->commit);
     ngx_http_sluice_counters_leave(worker->counters);
@@ -133,12 +136,14 @@ static void
 ngx_http_sluice_on_ready(void)
 {
     ngx_http_sluice_commit_redis_ready(ngx_http_sluice_worker.commit);
+    ngx_http_sluice_breaker_connected(ngx_http_sluice_worker.breaker);
 }
 
 
 static void
 ngx_http_sluice_on_down(void)
 {
+    ngx_http_sluice_breaker_not_connected(ngx_http_sluice_worker.breaker);
     ngx_http_sluice_commit_redis_down(ngx_http_sluice_worker.commit);
 }
 

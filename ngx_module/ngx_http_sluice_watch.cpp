@@ -1,5 +1,6 @@
 #include "ngx_http_sluice_watch.hpp"
 
+#include "ngx_http_sluice_breaker.hpp"
 #include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_counters.hpp"
 #include "ngx_http_sluice_log.hpp"
@@ -162,6 +163,7 @@ ngx_http_sluice_watch_reply(ngx_http_sluice_command_t *command, ngx_uint_t outco
 
     if (command->replies == 0) {
         watch->asked = 0;
+        ngx_http_sluice_breaker_alive(ngx_http_sluice_worker.breaker);
         ngx_http_sluice_watch_judge(watch);
     }
 }

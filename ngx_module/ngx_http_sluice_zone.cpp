@@ -1,5 +1,7 @@
 #include "ngx_http_sluice_zone.hpp"
 
+#include <new>
+
 
 const ngx_str_t ngx_http_sluice_durability_names[] = {
     ngx_string("unknown"),
@@ -44,6 +46,9 @@ ngx_http_sluice_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     }
 
     zone->layout = NGX_HTTP_SLUICE_ZONE_LAYOUT;
+
+    new (&zone->breaker) sluice::Breaker();
+    zone->breaker.begin(ngx_current_msec);
 
     shpool->data = zone;
     shm_zone->data = zone;

@@ -26,10 +26,12 @@ struct ngx_http_sluice_zone_s {
     ngx_atomic_t durability;
     ngx_atomic_t postgres;
 
+    sluice::Breaker breaker;
+
     ngx_http_sluice_counters_t counters[NGX_HTTP_SLUICE_SLOTS];
 };
 
-#define NGX_HTTP_SLUICE_ZONE_LAYOUT 3
+#define NGX_HTTP_SLUICE_ZONE_LAYOUT 4
 #define NGX_HTTP_SLUICE_ZONE_MIN    (256 * 1024)
 
 /* A state older than this is no state. */
