@@ -29,6 +29,15 @@ LOG = "            sluice log;\n"
     ("sluice batch;", "sluice batch; sluice_max_inflated 1m; sluice_max_inflated 2m;",
      "duplicate"),
     ("sluice_timeout 5s;", "sluice_timeout 0;", "above 0"),
+    *(("sluice_timeout 5s;", f"sluice_timeout 5s; sluice_breaker {value};", says)
+      for value, says in [
+          ("on", 'invalid parameter "on"'), ("off slow=1s", 'invalid parameter "off"'),
+          ("failures=50", "1%..100%"), ("failures=0%", "1%..100%"), ("failures=101%", "1%..100%"),
+          ("failures=%", "1%..100%"), ("calls=0", "calls=1..100000"), ("calls=9%", "calls=1"),
+          ("slow=9ms", "slow=10ms..60s"), ("slow=61s", "slow=10ms..60s"), ("slow=", "slow=10ms"),
+          ("open=99ms", "open=100ms..60s"), ("open=soon", "open=100ms..60s"),
+          ("open=1s open=2s", 'invalid parameter "open=2s"'), ("off; sluice_breaker off", "duplicate"),
+      ]),
     ("sluice log;", "sluice logs;", 'must be "log" or "batch"'),
     ("sluice log;", "sluice log; sluice batch;", "duplicate"),
     ("sluice_health live;", "sluice_health alive;", '"live" or "ready"'),

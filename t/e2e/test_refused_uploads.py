@@ -107,6 +107,12 @@ def test_redis_is_not_durable_enough(stack):
     check_uploads(stack, 503, "durability_below_minimum")
 
 
+def test_the_breaker_is_open(stack):
+    stack.redis.client.config_set("maxmemory", 1)
+    assert stack.api().log().status == 503
+    check_uploads(stack, 503, "breaker_open")
+
+
 def test_redis_is_down(stack):
     stack.redis.kill()
     wait_until(lambda: stack.api().log().status == 503, 10, "the edge has seen it")

@@ -19,9 +19,9 @@ REQUEST = (b"POST /api/log HTTP/1.1\r\nHost: x\r\nContent-Type: application/json
 
 @pytest.fixture
 def scripted(make_stack):
-    """A stack of which only nginx runs, in front of a scripted Redis."""
+    """A stack of which only nginx runs, in front of a scripted Redis, whom nobody shields."""
     stack = make_stack(workers=1, nginx_edits=[
-        ("sluice_timeout 5s;", "sluice_timeout 1s;"),
+        ("sluice_timeout 5s;", "sluice_timeout 1s; sluice_breaker off;"),
     ])
     stack.scripted = ScriptedRedis(stack.folder).start()
     stack.nginx.start()
@@ -311,7 +311,7 @@ def test_chaos_acknowledges_only_what_was_stored(scripted):
 
 def test_a_stopped_redis_bounds_what_waits(make_stack):
     stack = make_stack(workers=1, nginx_edits=[
-        ("sluice_timeout 5s;", "sluice_timeout 1s; sluice_max_inflight requests=50;")])
+        ("sluice_timeout 5s;", "sluice_timeout 1s; sluice_max_inflight requests=50; sluice_breaker off;")])
     scripted = ScriptedRedis(stack.folder).start()
     scripted.on_xadd = lambda frame: [3.0]
     stack.nginx.start()

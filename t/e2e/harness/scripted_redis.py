@@ -1,7 +1,7 @@
 """A Redis that does what a test wants: answers late, half, wrong, or not at all.
 
-It knows what the edge asks when it connects, and answers that as a durable Redis would; what it
-does with XADD is the test's: a function that gets the frame and returns the bytes to send, in
+It knows what the edge asks when it connects, and whether Redis takes writes, and answers that as a
+durable Redis would; what it does with XADD is the test's: a function that gets the frame and returns the bytes to send, in
 pieces if it likes, or None to close the connection.
 """
 
@@ -9,10 +9,14 @@ import collections
 import fnmatch
 import itertools
 import socket
+import struct
 import threading
 import time
 
 Frame = collections.namedtuple("Frame", "u records rows")
+
+QUESTION_ID = b"0-0"  # with which the edge asks whether writes are taken
+TAKES_WRITES = b"-ERR The ID specified in XADD must be greater than 0-0\r\n"
 
 INFO = b"# Persistence\r\naof_enabled:1\r\naof_last_write_status:ok\r\n"
 
@@ -59,12 +63,20 @@ class Reader:
         return words
 
 
+def pid_of_peer(connection):
+    size = struct.calcsize("3i")
+    return struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+
+
 class ScriptedRedis:
     def __init__(self, folder):
         self.path = folder / "redis.sock"
         self.frames = []  # every XADD that was read, in order
         self.added = itertools.count(1)
         self.on_xadd = self.store
+        self.on_question = lambda: TAKES_WRITES
+        self.questions = []  # pid of who asked
+        self.shut_out = set()  # pids who get no answer
         self.answers = dict(ANSWERS)
         self.settings = dict(SETTINGS)
         self.connections = []
@@ -117,9 +129,10 @@ class ScriptedRedis:
 
     def _serve(self, connection):
         reader = Reader(connection)
+        pid = pid_of_peer(connection)
         try:
-            while (words := reader.command()) is not None:
-                answer = self._answer(words)
+            while (words := reader.command()) is not None and pid not in self.shut_out:
+                answer = self._answer(words, pid)
                 if answer is None:
                     break
                 for piece in [answer] if isinstance(answer, bytes) else answer:
@@ -136,12 +149,15 @@ class ScriptedRedis:
                 pass
             connection.close()
 
-    def _answer(self, words):
+    def _answer(self, words, pid):
         name = words[0]
         if name in self.answers:
             return self.answers[name]
         if name == b"CONFIG":
             return self._config(words[2])
+        if words[2] == QUESTION_ID:
+            self.questions.append(pid)
+            return self.on_question()
         fields = dict(zip(words[3::2], words[4::2]))
         frame = Frame(fields[b"u"], int(fields[b"n"]), fields[b"r"])
         with self.lock:
