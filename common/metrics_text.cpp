@@ -49,7 +49,8 @@ void MetricsText::family(std::string_view name, std::string_view type,
     append("\n");
 }
 
-void MetricsText::sample(std::string_view label, std::string_view value, uint64_t number) noexcept {
+void MetricsText::sample(std::string_view label, std::string_view value, uint64_t number,
+                         uint64_t scale) noexcept {
     append(name_);
     if (!label.empty()) {
         append("{");
@@ -59,7 +60,7 @@ void MetricsText::sample(std::string_view label, std::string_view value, uint64_
         append("\"}");
     }
     append(" ");
-    append_number(number);
+    append_scaled(number, scale);
     append("\n");
 }
 

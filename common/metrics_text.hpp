@@ -16,8 +16,10 @@ class MetricsText {
     void family(std::string_view name, std::string_view type, std::string_view help) noexcept;
 
     // A sample of the family, with at most one label (an empty name: none). Label values are
-    // words of our own, so nothing in them needs an escape.
-    void sample(std::string_view label, std::string_view value, uint64_t number) noexcept;
+    // words of our own, so nothing in them needs an escape. The number is in units of 1/scale, a
+    // power of ten.
+    void sample(std::string_view label, std::string_view value, uint64_t number,
+                uint64_t scale = 1) noexcept;
 
     // A histogram: counts[i] are those above bounds[i - 1] and up to bounds[i], the last those
     // above all bounds. Bounds and sum are in units of 1/scale.

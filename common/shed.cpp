@@ -14,7 +14,7 @@ uint32_t pressure_of(uint64_t used, uint64_t max) noexcept {
     if (max == 0) {
         return 0;
     }
-    const double parts = static_cast<double>(used) / static_cast<double>(max) * kPressureWhole;
+    const double parts = static_cast<double>(used) * kPressureWhole / static_cast<double>(max);
     return static_cast<uint32_t>(std::min<double>(parts, kPressureMax));
 }
 

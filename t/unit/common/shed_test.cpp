@@ -19,7 +19,9 @@ uint32_t percent(ShedState state, Level level) {
 
 void pressure_is_a_part_of_what_there_is(void**) {
     assert_int_equal(pressure_of(0, 100), 0);
-    assert_int_equal(pressure_of(25, 100), 2500);
+    for (uint32_t part = 0; part <= 1000; ++part) {
+        assert_int_equal(pressure_of(part, 1000), part * 10);
+    }
     assert_int_equal(pressure_of(100, 100), kPressureWhole);
     assert_int_equal(pressure_of(300, 100), 3 * kPressureWhole);
     assert_int_equal(pressure_of(UINT64_MAX, 1), 100 * kPressureWhole);
