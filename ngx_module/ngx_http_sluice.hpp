@@ -17,6 +17,7 @@ extern "C" {
 #include "common/frame.hpp"
 #include "common/inflate.hpp"
 #include "common/json_rows.hpp"
+#include "common/shed.hpp"
 
 extern "C" ngx_module_t ngx_http_sluice_module;
 
@@ -56,6 +57,13 @@ typedef struct ngx_http_sluice_limit_part_s ngx_http_sluice_limit_part_t;
 typedef struct ngx_http_sluice_withheld_s ngx_http_sluice_withheld_t;
 
 typedef struct {
+    ngx_uint_t on;
+    sluice::ShedMarks marks;
+    uint64_t records;           /* a backlog that is full; 0 = it never is */
+    uint64_t bytes;
+} ngx_http_sluice_shed_conf_t;
+
+typedef struct {
     ngx_shm_zone_t *shm_zone;
 
     ngx_str_t redis_url;
@@ -69,6 +77,7 @@ typedef struct {
     ngx_msec_t timeout;         /* from a request's body to its answer */
     ngx_uint_t inflight_requests;
     size_t inflight_bytes;
+    ngx_http_sluice_shed_conf_t shed;
 
     ngx_uint_t breaker;         /* 0 = off */
     sluice::BreakerSettings breaker_settings;
@@ -131,6 +140,7 @@ typedef struct {
     uint64_t redis_us;
 
     ngx_str_t rejected;              /* members of the 200 about records that were left out */
+    sluice::Level shed_level;        /* of what was shed */
     ngx_uint_t retry_after;          /* seconds, if a gate knows; 0 = the trouble's own */
     const ngx_http_sluice_limit_t *limited_by;
     ngx_uint_t limit_verdict;

@@ -9,12 +9,13 @@
 #include "ngx_http_sluice_counters.hpp"
 #include "ngx_http_sluice_limit.hpp"
 #include "ngx_http_sluice_rows.hpp"
+#include "ngx_http_sluice_shed.hpp"
 
 
 typedef struct {
     int          status;
     const char  *code;
-    const char  *detail;
+    const char  *detail;       /* NULL = depends on what is shed */
     ngx_uint_t   retry_after;  /* seconds; 0 = it would not help */
 } ngx_http_sluice_trouble_t;
 
@@ -48,6 +49,8 @@ static const ngx_http_sluice_trouble_t  ngx_http_sluice_troubles[] = {
       "the log store is not as durable as it must be; nothing was stored, send again later", 10 },
     { 503, "too_many_inflight",
       "too many requests are waiting; nothing was stored, send again later", 1 },
+    { 503, "overloaded", NULL, 10 },
+    { 503, "shed", NULL, 10 },
     { 429, "rate_limited",
       "more than is allowed was sent; nothing was stored, send again later", 1 },
     { 429, "limit_table_full",
@@ -144,6 +147,11 @@ ngx_http_sluice_code_status(const ngx_http_sluice_ctx_t *ctx)
     } else if (trouble == &ngx_http_sluice_troubles[NGX_HTTP_SLUICE_OUTCOME_UNKNOWN]) {
         status = "unknown";
 
+    } else if (ctx->code == 1 + NGX_HTTP_SLUICE_OVERLOADED
+               || ctx->code == 1 + NGX_HTTP_SLUICE_SHED)
+    {
+        status = "shed";
+
     } else if (trouble && trouble->status == 429) {
         status = "limited";
 
@@ -175,8 +183,15 @@ ngx_http_sluice_answer_count(ngx_http_request_t *r, ngx_uint_t code)
 ngx_int_t
 ngx_http_sluice_answer_trouble(ngx_http_request_t *r, ngx_http_sluice_trouble_e trouble)
 {
+    const char             *detail = ngx_http_sluice_troubles[trouble].detail;
+    ngx_http_sluice_ctx_t  *ctx;
+
+    ctx = static_cast<ngx_http_sluice_ctx_t *>(
+        ngx_http_get_module_ctx(r, ngx_http_sluice_module));
+
     return ngx_http_sluice_answer_trouble_detail(r, trouble,
-                                                 ngx_http_sluice_troubles[trouble].detail);
+                                                 detail ? detail
+                                                        : ngx_http_sluice_shed_detail(ctx));
 }
 
 
@@ -564,8 +579,18 @@ ngx_int_t
 ngx_http_sluice_answer_send(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t type,
     ngx_buf_t *b)
 {
-    ngx_int_t    rc;
-    ngx_chain_t  out;
+    ngx_int_t                rc;
+    ngx_str_t                level;
+    ngx_chain_t              out;
+    const sluice::ShedState  shed = ngx_http_sluice_shed_state();
+
+    /* only what may bring records has a context */
+    if (shed.active() && ngx_http_get_module_ctx(r, ngx_http_sluice_module)) {
+        level = ngx_http_sluice_str(ngx_http_sluice_shed_min_level(shed));
+        if (ngx_http_sluice_answer_add_header(r, "Sluice-Min-Level", level) != NGX_OK) {
+            return NGX_HTTP_SERVICE_UNAVAILABLE;
+        }
+    }
 
     r->headers_out.status = status;
     r->headers_out.content_length_n = b->last - b->pos;

@@ -26,6 +26,8 @@ enum ngx_http_sluice_trouble_e : ngx_uint_t {
     NGX_HTTP_SLUICE_OUTCOME_UNKNOWN,
     NGX_HTTP_SLUICE_NOT_DURABLE,
     NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT,
+    NGX_HTTP_SLUICE_OVERLOADED,
+    NGX_HTTP_SLUICE_SHED,
     NGX_HTTP_SLUICE_RATE_LIMITED,
     NGX_HTTP_SLUICE_LIMIT_FULL,
     NGX_HTTP_SLUICE_LARGER_THAN_LIMIT,
@@ -39,7 +41,7 @@ enum ngx_http_sluice_trouble_e : ngx_uint_t {
 
 const char *ngx_http_sluice_code_name(ngx_uint_t code);
 
-/* "queued", "refused", "limited", "unavailable", "unknown" or "abandoned" */
+/* "queued", "refused", "limited", "shed", "unavailable", "unknown" or "abandoned" */
 ngx_str_t ngx_http_sluice_code_status(const ngx_http_sluice_ctx_t *ctx);
 
 ngx_int_t ngx_http_sluice_answer_trouble(ngx_http_request_t *r,

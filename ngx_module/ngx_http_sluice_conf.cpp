@@ -34,6 +34,8 @@ ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
      *     smcf->redis_* = { 0 };
      *     smcf->stream = { 0, NULL };
      *     smcf->breaker_settings = { 0 };
+     *     smcf->shed.records = 0;
+     *     smcf->shed.bytes = 0;
      *     smcf->used = 0;
      */
 
@@ -46,6 +48,8 @@ ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
     smcf->inflight_requests = NGX_CONF_UNSET_UINT;
     smcf->inflight_bytes = NGX_CONF_UNSET_SIZE;
     smcf->breaker = NGX_CONF_UNSET_UINT;
+    smcf->shed.on = NGX_CONF_UNSET_UINT;
+    smcf->shed.marks = sluice::ShedMarks();
 
     return smcf;
 }
@@ -84,6 +88,7 @@ ngx_http_sluice_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_uint_value(smcf->inflight_requests, 16384);
     ngx_conf_init_size_value(smcf->inflight_bytes, 64 * 1024 * 1024);
     ngx_http_sluice_init_breaker(smcf);
+    ngx_conf_init_uint_value(smcf->shed.on, 1);
 
     if (smcf->shm_zone == NULL
         && ngx_http_sluice_conf_add_zone(cf, smcf, &zone_name, 2 * NGX_HTTP_SLUICE_ZONE_MIN)

@@ -32,6 +32,7 @@ struct ngx_http_sluice_counters_s {
     ngx_atomic_t abandoned;      /* requests whose client went away while they waited */
     ngx_atomic_t records;        /* answered with 200 */
     ngx_atomic_t bad_records[sluice::kRefusalCount];
+    ngx_atomic_t shed_records[sluice::kLevelCount];  /* of batches, by their highest level */
     ngx_atomic_t body_bytes;
     ngx_atomic_t compressed_bytes;
     ngx_atomic_t inflated_bytes;

@@ -11,6 +11,7 @@
 #include "ngx_http_sluice_health.hpp"
 #include "ngx_http_sluice_limit_conf.hpp"
 #include "ngx_http_sluice_metrics.hpp"
+#include "ngx_http_sluice_shed.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
 
@@ -137,6 +138,13 @@ ngx_command_t  ngx_http_sluice_commands[] = {
     { ngx_string("sluice_breaker"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1234,
       ngx_http_sluice_breaker,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("sluice_shed"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_sluice_shed_directive,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },

@@ -4,6 +4,7 @@
 #include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_frame.hpp"
 #include "ngx_http_sluice_limit.hpp"
+#include "ngx_http_sluice_shed.hpp"
 
 
 ngx_http_sluice_trouble_e
@@ -29,7 +30,9 @@ ngx_http_sluice_gate_request(ngx_http_sluice_ctx_t *ctx)
         return NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT;
     }
 
-    /* everything is shed */
+    if (ngx_http_sluice_shed_all(ctx)) {
+        return NGX_HTTP_SLUICE_OVERLOADED;
+    }
 
     return NGX_HTTP_SLUICE_TROUBLES;
 }
@@ -39,7 +42,9 @@ ngx_http_sluice_trouble_e
 ngx_http_sluice_gate_records(ngx_http_sluice_ctx_t *ctx, sluice::Level level,
     std::string_view rows, ngx_uint_t records)
 {
-    /* records of this level are shed */
+    if (ngx_http_sluice_shed_records(ctx, level, records)) {
+        return NGX_HTTP_SLUICE_SHED;
+    }
 
     return ngx_http_sluice_limit_charge(ctx, rows, records);
 }

@@ -10,6 +10,7 @@
 #include "ngx_http_sluice_answer.hpp"
 #include "ngx_http_sluice_breaker.hpp"
 #include "ngx_http_sluice_redis.hpp"
+#include "ngx_http_sluice_shed.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
 
@@ -67,6 +68,7 @@ ngx_http_sluice_health_handler(ngx_http_request_t *r)
         ready = 1;
 
     } else if (slcf->health == NGX_HTTP_SLUICE_HEALTH_READY) {
+        ready = ready && !ngx_http_sluice_shed_state().sheds_all();
         status = ready ? "healthy" : "unhealthy";
 
     } else {

@@ -10,6 +10,7 @@
 #include "ngx_http_sluice_breaker.hpp"
 #include "ngx_http_sluice_counters.hpp"
 #include "ngx_http_sluice_limit.hpp"
+#include "ngx_http_sluice_shed.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
 
@@ -25,6 +26,8 @@ static void ngx_http_sluice_metrics_frames(sluice::MetricsText &text,
 static void ngx_http_sluice_metrics_redis(sluice::MetricsText &text,
     const ngx_http_sluice_counters_t &sum);
 static void ngx_http_sluice_metrics_limits(sluice::MetricsText &text);
+static void ngx_http_sluice_metrics_shed(sluice::MetricsText &text,
+    const ngx_http_sluice_counters_t &sum);
 
 
 static void
@@ -66,6 +69,7 @@ ngx_http_sluice_metrics_handler(ngx_http_request_t *r)
     ngx_http_sluice_metrics_frames(text, sum);
     ngx_http_sluice_metrics_redis(text, sum);
     ngx_http_sluice_metrics_limits(text);
+    ngx_http_sluice_metrics_shed(text, sum);
 
     if (!text.fits()) {
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0, "metrics do not fit their buffer");
@@ -274,4 +278,47 @@ ngx_http_sluice_metrics_limits(sluice::MetricsText &text)
             text.sample("limit", ngx_http_sluice_view(zone->name), zone->counts->*family.count);
         }
     }
+}
+
+
+static void
+ngx_http_sluice_metrics_shed(sluice::MetricsText &text, const ngx_http_sluice_counters_t &sum)
+{
+    const sluice::ShedState             state = ngx_http_sluice_shed_state();
+    const ngx_http_sluice_shed_zone_t  &shed = ngx_http_sluice_worker.zone->shed;
+
+    text.family("sluice_edge_shed_records_total", "counter",
+                "Records that were shed, those of a batch by its highest level; not those of "
+                "bodies that were not read.");
+    for (ngx_uint_t i = 0; i < sluice::kLevelCount; i++) {
+        text.sample("level", sluice::kLevelNames[i], sum.shed_records[i]);
+    }
+
+    text.family("sluice_edge_shed_share", "gauge", "Which share of each level is shed now.");
+    for (ngx_uint_t i = 0; i < sluice::kLevelCount; i++) {
+        text.sample("level", sluice::kLevelNames[i],
+                    state.share(static_cast<sluice::Level>(i)) * 10000ull
+                    / sluice::ShedState::kShareWhole, 10000);
+    }
+
+    text.family("sluice_edge_pressure", "gauge",
+                "How much of what may run out is used; the highest decides what is shed.");
+    for (ngx_uint_t i = 0; i < NGX_HTTP_SLUICE_PRESSURES; i++) {
+        text.sample("cause", ngx_http_sluice_pressure_names[i], shed.pressure[i],
+                    sluice::kPressureWhole);
+    }
+
+    ngx_http_sluice_metrics_number(text, "sluice_edge_redis_memory_used_bytes", "gauge",
+        "Memory that Redis uses.", shed.memory_used);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_redis_memory_max_bytes", "gauge",
+        "Memory that Redis may use; 0 is any.", shed.memory_max);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_backlog_records", "gauge",
+        "Records not stored in Postgres yet, an estimate.", shed.backlog_records);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_backlog_bytes", "gauge",
+        "Bytes of their rows, an estimate.", shed.backlog_bytes);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_drain_records_per_second", "gauge",
+        "Records that the loaders store, while they have any; 0: none tells, or Postgres is away.",
+        shed.drain_records);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_drain_bytes_per_second", "gauge",
+        "Bytes of rows that they store.", shed.drain_bytes);
 }

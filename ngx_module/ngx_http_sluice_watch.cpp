@@ -1,13 +1,17 @@
 #include "ngx_http_sluice_watch.hpp"
 
+#include <charconv>
+
 #include "ngx_http_sluice_breaker.hpp"
 #include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_counters.hpp"
 #include "ngx_http_sluice_log.hpp"
+#include "ngx_http_sluice_shed.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
 
-#define NGX_HTTP_SLUICE_WATCH_INTERVAL  1000
+/* The loader tells as often: what is known is a second old at most. */
+#define NGX_HTTP_SLUICE_WATCH_INTERVAL  500
 
 /* A watcher that has not renewed its lease for so long is dead. */
 #define NGX_HTTP_SLUICE_WATCH_LEASE     2500
@@ -22,26 +26,29 @@ enum ngx_http_sluice_probe_e : ngx_uint_t {
     NGX_HTTP_SLUICE_PROBE_POLICY,
     NGX_HTTP_SLUICE_PROBE_PERSISTENCE,
     NGX_HTTP_SLUICE_PROBE_ROLE,
+    NGX_HTTP_SLUICE_PROBE_MEMORY,
     NGX_HTTP_SLUICE_PROBE_LOADER,
+    NGX_HTTP_SLUICE_PROBE_LENGTH,
     NGX_HTTP_SLUICE_PROBES
 };
 
 
 struct ngx_http_sluice_watch_s {
-    ngx_http_sluice_command_t  probe;
-    ngx_uint_t                 asked;       /* the replies are not all there */
-    ngx_msec_t                 asked_at;
-    ngx_event_t                timer;
+    ngx_http_sluice_command_t    probe;
+    ngx_uint_t                   asked;       /* the replies are not all there */
+    ngx_msec_t                   asked_at;
+    ngx_event_t                  timer;
 
     /* what the replies said so far */
-    ngx_uint_t                 appendonly;
-    ngx_uint_t                 appendfsync; /* a level of durability */
-    ngx_uint_t                 fsync_pauses; /* while the AOF is rewritten */
-    ngx_uint_t                 noeviction;
-    ngx_uint_t                 aof_written;
-    ngx_uint_t                 master;
-    ngx_uint_t                 postgres;
-    ngx_uint_t                 refused;     /* Redis would not tell something */
+    ngx_uint_t                   appendonly;
+    ngx_uint_t                   appendfsync; /* a level of durability */
+    ngx_uint_t                   fsync_pauses; /* while the AOF is rewritten */
+    ngx_uint_t                   noeviction;
+    ngx_uint_t                   aof_written;
+    ngx_uint_t                   master;
+    ngx_uint_t                   postgres;
+    ngx_http_sluice_shed_seen_t  shed;
+    ngx_uint_t                   refused;     /* Redis would not tell something */
 };
 
 
@@ -49,6 +56,10 @@ static void ngx_http_sluice_watch_reply(ngx_http_sluice_command_t *command, ngx_
     const sluice::Reply *reply);
 static void ngx_http_sluice_watch_read(ngx_http_sluice_watch_t *watch, ngx_uint_t n,
     const sluice::Reply &reply);
+static void ngx_http_sluice_watch_loader(ngx_http_sluice_watch_t *watch,
+    const sluice::Reply &reply);
+static ngx_uint_t ngx_http_sluice_watch_number(std::string_view *elements, uint64_t *number);
+static uint64_t ngx_http_sluice_watch_info(std::string_view info, std::string_view name);
 static void ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch);
 static std::string_view ngx_http_sluice_watch_config(const sluice::Reply &reply,
     std::string_view name);
@@ -67,11 +78,12 @@ ngx_http_sluice_watch_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *co
         "*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$8\r\n*append*\r\n"
         "*3\r\n$6\r\nCONFIG\r\n$3\r\nGET\r\n$16\r\nmaxmemory-policy\r\n"
         "*2\r\n$4\r\nINFO\r\n$11\r\npersistence\r\n"
-        "*1\r\n$4\r\nROLE\r\n";
+        "*1\r\n$4\r\nROLE\r\n"
+        "*2\r\n$4\r\nINFO\r\n$6\r\nmemory\r\n";
 
     watch = static_cast<ngx_http_sluice_watch_t *>(
         ngx_pcalloc(cycle->pool, sizeof(ngx_http_sluice_watch_t)));
-    size = sizeof(fixed) + conf->stream.len + 128;
+    size = sizeof(fixed) + 2 * conf->stream.len + 256;
     p = static_cast<u_char *>(ngx_pnalloc(cycle->pool, size));
     if (watch == NULL || p == NULL) {
         return NULL;
@@ -79,8 +91,12 @@ ngx_http_sluice_watch_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *co
 
     watch->probe.start = reinterpret_cast<char *>(p);
     p = ngx_cpymem(p, fixed, sizeof(fixed) - 1);
-    p = ngx_sprintf(p, "*3\r\n$5\r\nHMGET\r\n$%uz\r\n%V:loader\r\n$8\r\npostgres\r\n",
-                    conf->stream.len + sizeof(":loader") - 1, &conf->stream);
+    p = ngx_sprintf(p, "*7\r\n$5\r\nHMGET\r\n$%uz\r\n%V:loader\r\n$8\r\npostgres\r\n"
+                    "$15\r\nbacklog_records\r\n$13\r\nbacklog_bytes\r\n"
+                    "$13\r\ndrain_records\r\n$11\r\ndrain_bytes\r\n"
+                    "*2\r\n$4\r\nXLEN\r\n$%uz\r\n%V\r\n",
+                    conf->stream.len + sizeof(":loader") - 1, &conf->stream,
+                    conf->stream.len, &conf->stream);
     watch->probe.last = reinterpret_cast<char *>(p);
     watch->probe.handler = ngx_http_sluice_watch_reply;
 
@@ -122,6 +138,7 @@ ngx_http_sluice_watch_probe(ngx_http_sluice_watch_t *watch)
     watch->aof_written = 0;
     watch->master = 0;
     watch->postgres = NGX_HTTP_SLUICE_POSTGRES_UNKNOWN;
+    watch->shed = ngx_http_sluice_shed_seen_t();
     watch->refused = 0;
 
     return &watch->probe;
@@ -204,16 +221,86 @@ ngx_http_sluice_watch_read(ngx_http_sluice_watch_t *watch, ngx_uint_t n,
                         && element.text == "master";
         break;
 
+    case NGX_HTTP_SLUICE_PROBE_MEMORY:
+        watch->shed.memory_used = ngx_http_sluice_watch_info(reply.text, "\nused_memory:");
+        watch->shed.memory_max = ngx_http_sluice_watch_info(reply.text, "\nmaxmemory:");
+        break;
+
     case NGX_HTTP_SLUICE_PROBE_LOADER:
-        if (reply.type == sluice::ReplyType::kArray
-            && sluice::take_element(&elements, &element)
-            && element.type == sluice::ReplyType::kBulk)
-        {
-            watch->postgres = element.text == "up" ? NGX_HTTP_SLUICE_POSTGRES_UP
-                                                   : NGX_HTTP_SLUICE_POSTGRES_DOWN;
-        }
+        ngx_http_sluice_watch_loader(watch, reply);
+        break;
+
+    case NGX_HTTP_SLUICE_PROBE_LENGTH:
+        watch->shed.stream_entries = reply.integer;
         break;
     }
+}
+
+
+/* Without a loader that tells all are nil. */
+
+static void
+ngx_http_sluice_watch_loader(ngx_http_sluice_watch_t *watch, const sluice::Reply &reply)
+{
+    ngx_uint_t        told;
+    sluice::Reply     element;
+    std::string_view  elements = reply.text;
+
+    ngx_http_sluice_shed_seen_t  *shed = &watch->shed;
+
+    if (reply.type != sluice::ReplyType::kArray || !sluice::take_element(&elements, &element)
+        || element.type != sluice::ReplyType::kBulk)
+    {
+        return;
+    }
+
+    watch->postgres = element.text == "up" ? NGX_HTTP_SLUICE_POSTGRES_UP
+                                           : NGX_HTTP_SLUICE_POSTGRES_DOWN;
+
+    told = ngx_http_sluice_watch_number(&elements, &shed->backlog_records)
+           && ngx_http_sluice_watch_number(&elements, &shed->backlog_bytes)
+           && ngx_http_sluice_watch_number(&elements, &shed->drain_records)
+           && ngx_http_sluice_watch_number(&elements, &shed->drain_bytes);
+
+    shed->backlog_told = told;
+
+    if (watch->postgres != NGX_HTTP_SLUICE_POSTGRES_UP) {
+        /* what it was tells nothing about what will be */
+        shed->drain_records = 0;
+        shed->drain_bytes = 0;
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_sluice_watch_number(std::string_view *elements, uint64_t *number)
+{
+    const char     *end;
+    sluice::Reply   element;
+
+    if (!sluice::take_element(elements, &element) || element.type != sluice::ReplyType::kBulk) {
+        return 0;
+    }
+
+    end = element.text.data() + element.text.size();
+
+    return std::from_chars(element.text.data(), end, *number).ec == std::errc();
+}
+
+
+/* 0 if it is not there. */
+
+static uint64_t
+ngx_http_sluice_watch_info(std::string_view info, std::string_view name)
+{
+    size_t    at = info.find(name);
+    uint64_t  number = 0;
+
+    if (at != std::string_view::npos) {
+        (void) std::from_chars(info.data() + at + name.size(), info.data() + info.size(), number);
+    }
+
+    return number;
 }
 
 
@@ -250,7 +337,7 @@ ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch)
     level = NGX_HTTP_SLUICE_UNSAFE;
 
     if (watch->refused) {
-        why = "it does not tell (may this user run CONFIG GET, INFO and ROLE?)";
+        why = "it does not tell (may this user run CONFIG GET, INFO, ROLE, HMGET and XLEN?)";
     } else if (!watch->master) {
         why = "it is not a master";
     } else if (!watch->noeviction) {
@@ -272,6 +359,7 @@ ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch)
     before = ngx_http_sluice_durability(zone);
 
     zone->durability = level;
+    ngx_http_sluice_shed_look(&watch->shed);
     zone->postgres = watch->postgres;
     zone->checked = ngx_current_msec ? ngx_current_msec : 1;
 

@@ -1,6 +1,6 @@
 /*
- * The watch over the promise: what Redis would survive, and whether the loader reaches Postgres.
- * Every new connection asks at once; after that one worker at a time asks each second, and tells
+ * The watch over the promise: what Redis would survive, how full it is, and how the loader is doing.
+ * Every new connection asks at once; after that one worker at a time asks twice a second, and tells
  * the others through the zone.
  */
 

@@ -8,6 +8,7 @@
 
 #include "ngx_http_sluice.hpp"
 #include "ngx_http_sluice_counters.hpp"
+#include "ngx_http_sluice_shed.hpp"
 
 enum ngx_http_sluice_postgres_e : ngx_uint_t {
     NGX_HTTP_SLUICE_POSTGRES_UNKNOWN = 0, /* no loader has told for a while */
@@ -27,11 +28,12 @@ struct ngx_http_sluice_zone_s {
     ngx_atomic_t postgres;
 
     sluice::Breaker breaker;
+    ngx_http_sluice_shed_zone_t shed;
 
     ngx_http_sluice_counters_t counters[NGX_HTTP_SLUICE_SLOTS];
 };
 
-#define NGX_HTTP_SLUICE_ZONE_LAYOUT 4
+#define NGX_HTTP_SLUICE_ZONE_LAYOUT 5
 #define NGX_HTTP_SLUICE_ZONE_MIN    (256 * 1024)
 
 /* A state older than this is no state. */

@@ -5,7 +5,7 @@ import redis
 from harness.waiting import free_port, wait_until
 
 # The least that the edge and the loader need; the README's rights.
-EDGE = "+xadd +client|setname +config|get +info +role +hmget +select ~logs:stream*"
+EDGE = "+xadd +client|setname +config|get +info +role +hmget +xlen +select ~logs:stream*"
 LOADER = "+@stream +select +client|setname +hset +hgetall +hdel +pexpire +time +eval ~logs:stream*"
 
 

@@ -107,7 +107,8 @@ def test_a_full_redis_is_drained_by_a_loader_that_comes_back(stack):
 
 def test_a_full_redis_without_the_group_is_drained_while_clients_go_on(make_stack):
     """XGROUP CREATE wants memory, and whatever becomes free the next client takes."""
-    stack = make_stack().start()
+    stack = make_stack(
+        nginx_edits=[("sluice_timeout 5s;", "sluice_timeout 5s; sluice_shed off;")]).start()
     stack.loader.stop()
     client = stack.redis.client
     client.xgroup_destroy(STREAM, "log_workers")

@@ -18,7 +18,8 @@ Frame = collections.namedtuple("Frame", "u records rows")
 QUESTION_ID = b"0-0"  # with which the edge asks whether writes are taken
 TAKES_WRITES = b"-ERR The ID specified in XADD must be greater than 0-0\r\n"
 
-INFO = b"# Persistence\r\naof_enabled:1\r\naof_last_write_status:ok\r\n"
+INFO = (b"# Persistence\r\naof_enabled:1\r\naof_last_write_status:ok\r\n"
+        b"# Memory\r\nused_memory:1000000\r\nmaxmemory:100000000\r\n")
 
 
 def bulk(text):
@@ -35,7 +36,8 @@ ANSWERS = {
     b"SELECT": b"+OK\r\n",
     b"INFO": bulk(INFO),
     b"ROLE": b"*3\r\n" + bulk(b"master") + b":0\r\n*0\r\n",
-    b"HMGET": b"*1\r\n$-1\r\n",
+    b"HMGET": b"*5\r\n" + 5 * b"$-1\r\n",
+    b"XLEN": b":0\r\n",
 }
 
 
