@@ -13,12 +13,14 @@ constexpr uint64_t kTooMuchNs = 4 * GcraLimit::kNsMax;
 
 }  // namespace
 
-GcraLimit::GcraLimit(uint64_t units, uint64_t period_ns, uint64_t burst, uint64_t delay_ns) noexcept
+GcraLimit::GcraLimit(uint64_t units, uint64_t period_ns, uint64_t burst, uint64_t delay_ns,
+                     uint64_t owed_max_ns) noexcept
     : units_(units),
       period_ns_(period_ns),
       burst_(std::max<uint64_t>(burst, 1)),
       burst_ns_(std::min(cost_ns(burst_), kNsMax)),
-      delay_ns_(std::min(delay_ns, kNsMax)) {}
+      delay_ns_(std::min(delay_ns, kNsMax)),
+      owed_max_ns_(std::clamp(owed_max_ns, burst_ns_ + delay_ns_, 2 * kNsMax)) {}
 
 uint64_t GcraLimit::cost_ns(uint64_t n) const noexcept {
     if (n == 0) {
@@ -32,7 +34,7 @@ uint64_t GcraLimit::cost_ns(uint64_t n) const noexcept {
 }
 
 uint64_t GcraLimit::healed(uint64_t tat, uint64_t now_ns) const noexcept {
-    const uint64_t latest = now_ns + burst_ns_ + delay_ns_;
+    const uint64_t latest = now_ns + owed_max_ns_;
     return tat > latest + kClockSkewNs ? latest : tat;
 }
 
@@ -74,6 +76,14 @@ uint64_t GcraLimit::remaining(uint64_t tat, uint64_t now_ns) const noexcept {
     }
     const uint128_t units = static_cast<uint128_t>(burst_ns_ - owed) * units_ / period_ns_;
     return static_cast<uint64_t>(std::min<uint128_t>(units, burst_));
+}
+
+uint64_t GcraLimit::largest() const noexcept {
+    if (period_ns_ == 0) {
+        return UINT64_MAX;
+    }
+    const uint128_t units = static_cast<uint128_t>(burst_ns_ + delay_ns_) * units_ / period_ns_;
+    return static_cast<uint64_t>(std::min<uint128_t>(units, UINT64_MAX));
 }
 
 uint64_t GcraLimit::full_in_ns(uint64_t tat, uint64_t now_ns) const noexcept {

@@ -38,13 +38,15 @@ class GcraLimit {
     // Bounds burst and delay: 36 years. A word is never 2^61 ahead of now.
     static constexpr uint64_t kNsMax = uint64_t{1} << 60;
 
-    // A word so much further ahead than this limit ever puts one was written under another limit or
-    // another clock, and is taken for the most that this limit lets anyone owe. Less can be workers
-    // of which one lags.
+    // A word so much further ahead than one can be was written under another limit or another
+    // clock, and is taken for the most that can be owed. Less can be workers of which one lags.
     static constexpr uint64_t kClockSkewNs = uint64_t{10} * 1000 * 1000 * 1000;
 
-    // So many units (records or bytes) in period_ns; burst counts as 1 at least.
-    GcraLimit(uint64_t units, uint64_t period_ns, uint64_t burst, uint64_t delay_ns) noexcept;
+    // So many units (records or bytes) in period_ns; burst counts as 1 at least. Where limits of
+    // different burst and delay judge the same words, owed_max_ns is the most that any of them lets
+    // anyone owe.
+    GcraLimit(uint64_t units, uint64_t period_ns, uint64_t burst, uint64_t delay_ns,
+              uint64_t owed_max_ns = 0) noexcept;
 
     // What n units take at the rate, rounded up; more than anyone may owe if that is beyond kNsMax.
     [[nodiscard]] uint64_t cost_ns(uint64_t n) const noexcept;
@@ -62,6 +64,9 @@ class GcraLimit {
     [[nodiscard]] uint64_t given_back(uint64_t tat, uint64_t charged_tat, uint64_t now_ns,
                                       uint64_t n) const noexcept;
 
+    // The most units that are not kNever.
+    [[nodiscard]] uint64_t largest() const noexcept;
+
     // The word itself, or what it is taken for if it cannot be.
     [[nodiscard]] uint64_t healed(uint64_t tat, uint64_t now_ns) const noexcept;
 
@@ -77,6 +82,7 @@ class GcraLimit {
     uint64_t burst_;
     uint64_t burst_ns_;
     uint64_t delay_ns_;
+    uint64_t owed_max_ns_;
 };
 
 }  // namespace sluice

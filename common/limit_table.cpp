@@ -229,6 +229,14 @@ void LimitTable::take_back(Slot* slot, const GcraLimit& limit, uint64_t charged_
                                      word, limit.given_back(word, charged_tat, now_ns, n))) {}
 }
 
+// A word that cannot be would turn its key away until then.
+void LimitTable::heal(Slot* slot, const GcraLimit& limit, uint64_t word, uint64_t now_ns) noexcept {
+    const uint64_t healed = limit.healed(word, now_ns);
+    if (healed != word) {
+        swap(slot->word, word, healed);
+    }
+}
+
 // False if the slot turned out to be somebody else's: nothing was charged.
 bool LimitTable::charge_at(const Place& place, const GcraLimit& limit, uint64_t now_ns, uint64_t n,
                            LimitAnswer* answer) noexcept {
@@ -245,10 +253,7 @@ bool LimitTable::charge_at(const Place& place, const GcraLimit& limit, uint64_t 
             if (slot->tag.load() != place.tag) {
                 return false;
             }
-            const uint64_t healed = limit.healed(answer->tat, now_ns);
-            if (healed != answer->tat) {
-                swap(slot->word, word, healed);
-            }
+            heal(slot, limit, answer->tat, now_ns);
             return true;
         }
         const uint64_t spent = limit.spent(answer->tat, now_ns, n);
@@ -297,6 +302,7 @@ LimitAnswer LimitTable::check(uint64_t key, const GcraLimit& limit, uint64_t now
         const uint64_t word = place.slot->word.load();
         if (place.slot->tag.load() == place.tag) {
             answer.tat = is_reserved(word) ? 0 : word;
+            heal(place.slot, limit, answer.tat, now_ns);
             break;
         }
     }

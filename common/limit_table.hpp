@@ -60,7 +60,7 @@ class LimitTable {
 
     [[nodiscard]] uint64_t key(std::string_view text) const noexcept;
 
-    // What charge() would say now, were there room.
+    // What charge() would say now, were there room. Nothing is charged.
     [[nodiscard]] LimitAnswer check(uint64_t key, const GcraLimit& limit, uint64_t now_ns,
                                     uint64_t n) const noexcept;
 
@@ -144,6 +144,7 @@ class LimitTable {
                  LimitAnswer* answer) noexcept;
     static bool charge_at(const Place& place, const GcraLimit& limit, uint64_t now_ns, uint64_t n,
                           LimitAnswer* answer) noexcept;
+    static void heal(Slot* slot, const GcraLimit& limit, uint64_t word, uint64_t now_ns) noexcept;
     static void take_back(Slot* slot, const GcraLimit& limit, uint64_t charged_tat, uint64_t now_ns,
                           uint64_t n) noexcept;
 

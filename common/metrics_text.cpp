@@ -64,6 +64,16 @@ void MetricsText::sample(std::string_view label, std::string_view value, uint64_
     append("\n");
 }
 
+void MetricsText::sample(std::string_view label, std::string_view value, std::string_view label2,
+                         std::string_view value2, uint64_t number) noexcept {
+    for (std::string_view text : {name_, {"{"}, label, {"=\""}, value, {"\","}, label2, {"=\""},
+                                  value2, {"\"} "}}) {
+        append(text);
+    }
+    append_number(number);
+    append("\n");
+}
+
 void MetricsText::histogram(const uint64_t* bounds, const uint64_t* counts, size_t bounds_count,
                             uint64_t sum, uint64_t scale) noexcept {
     uint64_t cumulated = 0;

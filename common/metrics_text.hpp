@@ -15,11 +15,13 @@ class MetricsText {
     // The head of a family; its samples follow. type is counter, gauge or histogram.
     void family(std::string_view name, std::string_view type, std::string_view help) noexcept;
 
-    // A sample of the family, with at most one label (an empty name: none). Label values are
+    // A sample of the family, with one label (an empty name: none), or two. Label values are
     // words of our own, so nothing in them needs an escape. The number is in units of 1/scale, a
     // power of ten.
     void sample(std::string_view label, std::string_view value, uint64_t number,
                 uint64_t scale = 1) noexcept;
+    void sample(std::string_view label, std::string_view value, std::string_view label2,
+                std::string_view value2, uint64_t number) noexcept;
 
     // A histogram: counts[i] are those above bounds[i - 1] and up to bounds[i], the last those
     // above all bounds. Bounds and sum are in units of 1/scale.

@@ -159,6 +159,30 @@ static void a_word_that_cannot_be_is_the_most_that_can(void**) {
     assert_judged(limit.judge(most, kStart - lag, 1), Verdict::kRefuse, lag + 100 * kMs);
 }
 
+static void a_word_may_be_of_a_limit_that_lets_more_be_owed(void**) {
+    const GcraLimit patient(10, kSecond, 5, 100 * kSecond);
+    const uint64_t owed_max_ns = patient.burst_ns() + patient.delay_ns();
+    const GcraLimit limit(10, kSecond, 5, 0, owed_max_ns);
+    const uint64_t most = kStart + owed_max_ns;
+    assert_true(limit.healed(most, kStart) == most);
+    assert_judged(limit.judge(most, kStart, 1), Verdict::kRefuse, 100 * kSecond + 100 * kMs);
+    assert_true(limit.healed(kHuge, kStart) == most);
+    assert_true(GcraLimit(10, kSecond, 5, kSecond, 1).healed(kHuge, kStart) ==
+                kStart + 1500 * kMs);
+}
+
+static void the_largest_is_the_last_that_is_not_too_large(void**) {
+    for (const GcraLimit& limit : {GcraLimit(10, kSecond, 5, 0), GcraLimit(10, kSecond, 5, kSecond),
+                                   GcraLimit(3, 10, 7, 0), GcraLimit(7, 3, 100, 1),
+                                   GcraLimit(1, 60 * kSecond, 1, 0)}) {
+        assert_true(limit.judge(0, kStart, limit.largest()).admitted());
+        assert_judged(limit.judge(0, kStart, limit.largest() + 1), Verdict::kNever, 0);
+    }
+    assert_true(GcraLimit(10, kSecond, 5, kSecond).largest() == 15);
+    assert_true(GcraLimit(1, 0, 5, 0).largest() == kHuge);
+    assert_true(GcraLimit(0, kSecond, 5, 0).largest() == 0);
+}
+
 struct Sent {
     uint64_t at_ns;
     uint64_t n;
@@ -332,6 +356,8 @@ int main() {
         cmocka_unit_test(what_is_given_back_was_never_taken),
         cmocka_unit_test(huge_numbers_saturate),
         cmocka_unit_test(a_word_that_cannot_be_is_the_most_that_can),
+        cmocka_unit_test(a_word_may_be_of_a_limit_that_lets_more_be_owed),
+        cmocka_unit_test(the_largest_is_the_last_that_is_not_too_large),
         cmocka_unit_test(what_passes_is_bounded),
         cmocka_unit_test(what_is_released_is_bounded_and_in_order),
         cmocka_unit_test(released_one_by_one_in_step),

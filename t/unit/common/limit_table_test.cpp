@@ -92,6 +92,17 @@ static void the_seed_decides_where_keys_are(void**) {
     assert_true(table.key("client") == table.key("client"));
 }
 
+// As after a reload with a faster rate: whoever asks is let in again when the new limit says so.
+static void what_a_slower_limit_left_is_healed_by_asking(void**) {
+    const GcraLimit slow(1, 60 * kSecond, kBurst, 0);
+    Owned owned(LimitTable::bytes_min());
+    LimitTable table = owned.table();
+    const uint64_t key = table.key("client");
+    assert_true(passes(table.charge(key, slow, kStart, kBurst, WhenFull::kRefuse)));
+    assert_refused(table.check(key, kTenASecond, kStart, 1), kSecond / 10, false);
+    assert_true(passes(table.check(key, kTenASecond, kStart + kSecond / 10, 1)));
+}
+
 // Charges, checks and gifts at random, while time passes, against exact words that are never lost.
 static void it_is_as_exact_as_a_map(void**) {
     const GcraLimit limits[] = {kTenASecond, GcraLimit(3, kSecond, 1, 2 * kSecond)};
@@ -445,6 +456,7 @@ int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(only_a_table_of_this_size_is_attached),
         cmocka_unit_test(the_seed_decides_where_keys_are),
+        cmocka_unit_test(what_a_slower_limit_left_is_healed_by_asking),
         cmocka_unit_test(it_is_as_exact_as_a_map),
         cmocka_unit_test(what_can_never_pass_takes_no_slot),
         cmocka_unit_test(a_closed_table_that_is_full_turns_newcomers_away),

@@ -11,10 +11,12 @@ static void counters_and_labels(void**) {
     text.sample("", "", 7);
     text.sample("kind", "x", 18446744073709551615U);
     text.sample("kind", "y", 12005, 10000);
+    text.sample("kind", "x", "of", "y", 1);
     assert_true(text.fits());
     assert_text_equal({out, text.size()},
                       "# HELP a_total Things.\n# TYPE a_total counter\na_total 7\n"
-                      "a_total{kind=\"x\"} 18446744073709551615\na_total{kind=\"y\"} 1.2005\n");
+                      "a_total{kind=\"x\"} 18446744073709551615\na_total{kind=\"y\"} 1.2005\n"
+                      "a_total{kind=\"x\",of=\"y\"} 1\n");
 }
 
 static void histograms_cumulate_and_scale(void**) {
