@@ -144,7 +144,9 @@ typedef struct {
     ngx_uint_t retry_after;          /* seconds, if a gate knows; 0 = the trouble's own */
     const ngx_http_sluice_limit_t *limited_by;
     ngx_uint_t limit_verdict;
-    uint64_t limit_remaining;        /* units */
+    uint64_t limit_asked;            /* units, for one key */
+    uint64_t limit_remaining;
+    std::string_view limit_device;   /* whose they are, if it was a limit by device */
 
     unsigned partial:1;              /* bad records of a batch are left out */
     unsigned preferred:1;            /* because the request asked for that, or against it */

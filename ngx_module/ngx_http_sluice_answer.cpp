@@ -201,7 +201,7 @@ ngx_http_sluice_answer_trouble_detail(ngx_http_request_t *r, ngx_http_sluice_tro
 {
     char                             *out;
     ngx_buf_t                        *b;
-    ngx_str_t                         post = ngx_string("POST");
+    ngx_str_t                         text, post = ngx_string("POST");
     sluice::Problem                   problem;
     std::string_view                  limit;
     ngx_http_sluice_ctx_t            *ctx;
@@ -231,9 +231,13 @@ ngx_http_sluice_answer_trouble_detail(ngx_http_request_t *r, ngx_http_sluice_tro
     if (ngx_http_sluice_is_limit_trouble(trouble)) {
         limit = ngx_http_sluice_limit_name(ctx->limited_by);
 
-        if (ngx_http_sluice_answer_rate_limit(ctx) != NGX_OK) {
+        if (ngx_http_sluice_limit_detail(ctx, trouble, &text) != NGX_OK
+            || ngx_http_sluice_answer_rate_limit(ctx) != NGX_OK)
+        {
             return problem.status;
         }
+
+        problem.detail = ngx_http_sluice_view(text);
     }
 
     /* a member: limit */

@@ -3,24 +3,32 @@
 #include <algorithm>
 #include <sys/random.h>
 
-
-#include "ngx_http_sluice_log.hpp"
+#include "ngx_http_sluice_rows.hpp"
 
 
 /* What a limit is asked for: units of one key. */
 typedef struct {
-    uint64_t  key;
-    uint64_t  units;
+    uint64_t                   key;
+    uint64_t                   units;
+    uint64_t                   tat;      /* that the charge left; 0: not remembered */
 } ngx_http_sluice_charge_t;
 
 /* A request's part at one limit of its location. */
 struct ngx_http_sluice_limit_part_s {
     uint64_t                   key;      /* 0: not looked up yet; unless it goes by device */
     ngx_uint_t                 no_key;   /* the limit does not apply */
+    ngx_uint_t                 charged;
     ngx_http_sluice_charge_t  *charges;
     ngx_uint_t                 n;
     ngx_http_sluice_charge_t   one;      /* room for the usual case */
 };
+
+/* A refusal, and of what. */
+typedef struct {
+    const ngx_http_sluice_limit_t   *limit;
+    const ngx_http_sluice_charge_t  *charge;
+    sluice::LimitAnswer              answer;
+} ngx_http_sluice_limit_refusal_t;
 
 /* What stands before the table in a zone. */
 typedef struct {
@@ -41,15 +49,19 @@ static ngx_int_t ngx_http_sluice_limit_request_charge(ngx_http_sluice_ctx_t *ctx
 static ngx_int_t ngx_http_sluice_limit_device_charges(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_limit_zone_t *zone, ngx_http_sluice_limit_part_t *part,
     std::string_view rows, ngx_uint_t records);
-static sluice::LimitAnswer ngx_http_sluice_limit_apply(const ngx_http_sluice_limit_t *limit,
-    const ngx_http_sluice_limit_part_t *part, ngx_uint_t charge);
+static void ngx_http_sluice_limit_ask(const ngx_http_sluice_limit_t *limit,
+    const ngx_http_sluice_limit_part_t *part, ngx_http_sluice_limit_refusal_t *worst);
+static ngx_int_t ngx_http_sluice_limit_take(const ngx_http_sluice_limit_t *limit,
+    ngx_http_sluice_limit_part_t *part, uint64_t *wait_ns,
+    ngx_http_sluice_limit_refusal_t *refusal);
 static void ngx_http_sluice_limit_undo(const ngx_http_sluice_limit_t *limit,
     const ngx_http_sluice_limit_part_t *part, ngx_uint_t n, uint64_t charged_ns);
-static void ngx_http_sluice_limit_hold(ngx_http_sluice_ctx_t *ctx,
+static void ngx_http_sluice_limit_pass(ngx_http_sluice_ctx_t *ctx,
     const ngx_http_sluice_limit_t *limit, uint64_t wait_ns, ngx_uint_t records);
 static ngx_http_sluice_trouble_e ngx_http_sluice_limit_refuse(ngx_http_sluice_ctx_t *ctx,
-    const ngx_http_sluice_limit_t *limit, const sluice::LimitAnswer &answer,
-    ngx_uint_t records);
+    const ngx_http_sluice_limit_refusal_t *refusal, std::string_view rows, ngx_uint_t records);
+static std::string_view ngx_http_sluice_limit_device(const ngx_http_sluice_limit_zone_t *zone,
+    uint64_t key, std::string_view rows);
 
 
 char  ngx_http_sluice_limit_tag;
@@ -62,6 +74,14 @@ const ngx_str_t  ngx_http_sluice_limit_verdict_names[NGX_HTTP_SLUICE_LIMIT_VERDI
     ngx_string("REJECTED_DRY_RUN"),
     ngx_string("DELAYED"),
     ngx_string("REJECTED")
+};
+
+
+const ngx_http_sluice_trouble_e
+ngx_http_sluice_limit_reasons[NGX_HTTP_SLUICE_LIMIT_REASONS] = {
+    NGX_HTTP_SLUICE_RATE_LIMITED,
+    NGX_HTTP_SLUICE_LIMIT_FULL,
+    NGX_HTTP_SLUICE_LARGER_THAN_LIMIT
 };
 
 
@@ -112,7 +132,6 @@ ngx_http_sluice_limit_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     ngx_memzero(head, sizeof(ngx_http_sluice_limit_head_t));
     head->table_bytes = shm_zone->shm.addr + shm_zone->shm.size - memory
                         - NGX_HTTP_SLUICE_LIMIT_HEAD;
-    head->table_bytes -= head->table_bytes % ngx_pagesize;
     shpool->data = memory;
 
     if (!sluice::LimitTable::create(memory + NGX_HTTP_SLUICE_LIMIT_HEAD, head->table_bytes, seed))
@@ -129,9 +148,22 @@ ngx_http_sluice_limit_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 static ngx_int_t
 ngx_http_sluice_limit_attach(ngx_http_sluice_limit_zone_t *zone, u_char *memory)
 {
-    ngx_http_sluice_limit_head_t  *head;
+    uint64_t                        owed_max_ns = 0;
+    ngx_http_sluice_limit_t       **limits;
+    ngx_http_sluice_limit_head_t   *head;
 
     head = reinterpret_cast<ngx_http_sluice_limit_head_t *>(memory);
+    limits = static_cast<ngx_http_sluice_limit_t **>(zone->limits.elts);
+
+    for (ngx_uint_t i = 0; i < zone->limits.nelts; i++) {
+        owed_max_ns = ngx_max(owed_max_ns,
+                              limits[i]->gcra.burst_ns() + limits[i]->gcra.delay_ns());
+    }
+
+    for (ngx_uint_t i = 0; i < zone->limits.nelts; i++) {
+        limits[i]->gcra = sluice::GcraLimit(zone->rate, zone->period_ns, limits[i]->burst,
+                                            limits[i]->delay * 1000000ull, owed_max_ns);
+    }
 
     zone->counts = &head->counts;
     zone->table = sluice::LimitTable::attach(memory + NGX_HTTP_SLUICE_LIMIT_HEAD,
@@ -148,15 +180,19 @@ ngx_http_sluice_limit_now(void)
 }
 
 
-/* All are asked first, so that what one refuses was never charged to another. */
+/*
+ * All are asked first, so that what one refuses was never charged to another. Of several that refuse
+ * the one is told that does so for longest: who comes back then is let in by all.
+ */
 
 ngx_http_sluice_trouble_e
 ngx_http_sluice_limit_charge(ngx_http_sluice_ctx_t *ctx, std::string_view rows,
     ngx_uint_t records)
 {
-    sluice::LimitAnswer            answer;
-    ngx_http_sluice_limit_t       *limits;
-    ngx_http_sluice_limit_part_t  *parts;
+    uint64_t                          wait_ns;
+    ngx_http_sluice_limit_t          *limits;
+    ngx_http_sluice_limit_part_t     *parts;
+    ngx_http_sluice_limit_refusal_t   refusal = {};
 
     if (ctx->conf->limits == NULL) {
         return NGX_HTTP_SLUICE_TROUBLES;
@@ -170,36 +206,33 @@ ngx_http_sluice_limit_charge(ngx_http_sluice_ctx_t *ctx, std::string_view rows,
     limits = static_cast<ngx_http_sluice_limit_t *>(ctx->conf->limits->elts);
 
     for (ngx_uint_t i = 0; i < ctx->conf->limits->nelts; i++) {
-        if (limits[i].dry_run) {
-            continue;
-        }
-        answer = ngx_http_sluice_limit_apply(&limits[i], &parts[i], 0);
-        if (!answer.judgement.admitted()) {
-            return ngx_http_sluice_limit_refuse(ctx, &limits[i], answer, records);
+        if (!limits[i].dry_run) {
+            ngx_http_sluice_limit_ask(&limits[i], &parts[i], &refusal);
         }
     }
 
+    if (refusal.limit) {
+        return ngx_http_sluice_limit_refuse(ctx, &refusal, rows, records);
+    }
+
     for (ngx_uint_t i = 0; i < ctx->conf->limits->nelts; i++) {
-        answer = ngx_http_sluice_limit_apply(&limits[i], &parts[i], 1);
 
-        if (answer.judgement.admitted()) {
-            ngx_http_sluice_limit_hold(ctx, &limits[i], answer.judgement.wait_ns, records);
-            continue;
-        }
+        if (ngx_http_sluice_limit_take(&limits[i], &parts[i], &wait_ns, &refusal) == NGX_OK) {
+            ngx_http_sluice_limit_pass(ctx, &limits[i], wait_ns, parts[i].n ? records : 0);
 
-        if (limits[i].dry_run) {
-            (void) ngx_http_sluice_limit_refuse(ctx, &limits[i], answer, records);
-            continue;
-        }
+        } else if (limits[i].dry_run) {
+            (void) ngx_http_sluice_limit_refuse(ctx, &refusal, rows, records);
 
-        /* another worker was quicker */
-        for (ngx_uint_t n = 0; n < i; n++) {
-            if (!limits[n].dry_run) {
-                ngx_http_sluice_limit_undo(&limits[n], &parts[n], parts[n].n,
-                                           ngx_http_sluice_limit_now());
+        } else {
+            /* another worker was quicker */
+            for (ngx_uint_t n = 0; n < i; n++) {
+                if (parts[n].charged) {
+                    ngx_http_sluice_limit_undo(&limits[n], &parts[n], parts[n].n,
+                                               ngx_http_sluice_limit_now());
+                }
             }
+            return ngx_http_sluice_limit_refuse(ctx, &refusal, rows, records);
         }
-        return ngx_http_sluice_limit_refuse(ctx, &limits[i], answer, records);
     }
 
     ctx->charged = 1;
@@ -214,7 +247,7 @@ ngx_http_sluice_limit_give_back(ngx_http_sluice_ctx_t *ctx, std::string_view row
     ngx_uint_t records)
 {
     ngx_http_sluice_limit_t       *limits;
-    ngx_http_sluice_limit_part_t  *parts;
+    ngx_http_sluice_limit_part_t  *parts = ctx->limit_parts;
 
     if (!ctx->charged) {
         return;
@@ -222,11 +255,15 @@ ngx_http_sluice_limit_give_back(ngx_http_sluice_ctx_t *ctx, std::string_view row
 
     ctx->charged = 0;
 
-    parts = ngx_http_sluice_limit_parts(ctx, rows, records);
+    if (ctx->partial) {
+        /* they were charged one by one */
+        parts = ngx_http_sluice_limit_parts(ctx, rows, records);
+    }
+
     limits = static_cast<ngx_http_sluice_limit_t *>(ctx->conf->limits->elts);
 
     for (ngx_uint_t i = 0; parts && i < ctx->conf->limits->nelts; i++) {
-        if (limits[i].dry_run) {
+        if (parts[i].n == 0 || (limits[i].dry_run && (ctx->partial || !parts[i].charged))) {
             continue;
         }
         ngx_http_sluice_limit_undo(&limits[i], &parts[i], parts[i].n, ctx->charged_ns);
@@ -331,7 +368,7 @@ ngx_http_sluice_limit_device_charges(ngx_http_sluice_ctx_t *ctx,
 
         if (device != before) {
             key = zone->table.key(device);
-            *end++ = { key, 0 };
+            *end++ = { key, 0, 0 };
             before = device;
         }
 
@@ -355,64 +392,98 @@ ngx_http_sluice_limit_device_charges(ngx_http_sluice_ctx_t *ctx,
 }
 
 
-/* Asks a limit for all that it would be charged, or charges it: every key, or none. */
+/* Asks a limit for all that it would be charged. */
 
-static sluice::LimitAnswer
-ngx_http_sluice_limit_apply(const ngx_http_sluice_limit_t *limit,
-    const ngx_http_sluice_limit_part_t *part, ngx_uint_t charge)
+static void
+ngx_http_sluice_limit_ask(const ngx_http_sluice_limit_t *limit,
+    const ngx_http_sluice_limit_part_t *part, ngx_http_sluice_limit_refusal_t *worst)
 {
     const uint64_t                 now = ngx_http_sluice_limit_now();
-    sluice::LimitAnswer            one, all = { { sluice::Verdict::kPass } };
+    sluice::LimitAnswer            answer;
     ngx_http_sluice_limit_zone_t  *zone = ngx_http_sluice_limit_zone(limit);
 
     for (ngx_uint_t i = 0; i < part->n; i++) {
-        one = charge ? zone->table.charge(part->charges[i].key, limit->gcra, now,
-                                          part->charges[i].units, zone->when_full)
-                     : zone->table.check(part->charges[i].key, limit->gcra, now,
-                                         part->charges[i].units);
+        answer = zone->table.check(part->charges[i].key, limit->gcra, now,
+                                   part->charges[i].units);
 
-        if (one.evicted) {
+        if (answer.judgement.admitted()) {
+            continue;
+        }
+
+        if (worst->limit == NULL
+            || answer.judgement.verdict > worst->answer.judgement.verdict
+            || (answer.judgement.verdict == worst->answer.judgement.verdict
+                && answer.judgement.wait_ns > worst->answer.judgement.wait_ns))
+        {
+            *worst = { limit, &part->charges[i], answer };
+        }
+    }
+}
+
+
+/* Charges a limit: every key, or none. */
+
+static ngx_int_t
+ngx_http_sluice_limit_take(const ngx_http_sluice_limit_t *limit,
+    ngx_http_sluice_limit_part_t *part, uint64_t *wait_ns,
+    ngx_http_sluice_limit_refusal_t *refusal)
+{
+    const uint64_t                 now = ngx_http_sluice_limit_now();
+    sluice::LimitAnswer            answer;
+    ngx_http_sluice_limit_zone_t  *zone = ngx_http_sluice_limit_zone(limit);
+
+    *wait_ns = 0;
+    part->charged = 0;
+
+    for (ngx_uint_t i = 0; i < part->n; i++) {
+        ngx_http_sluice_charge_t  *charge = &part->charges[i];
+
+        answer = zone->table.charge(charge->key, limit->gcra, now, charge->units,
+                                    zone->when_full);
+
+        if (answer.evicted) {
             ngx_atomic_fetch_add(&zone->counts->evicted, 1);
         }
 
-        if (one.full && zone->when_full == sluice::WhenFull::kEvict) {
+        if (answer.full && zone->when_full == sluice::WhenFull::kEvict) {
             /* others took the slot again and again: open means open */
             continue;
         }
 
-        if (!one.judgement.admitted()) {
-            if (charge) {
-                ngx_http_sluice_limit_undo(limit, part, i, now);
-            }
-            return one;
+        if (!answer.judgement.admitted()) {
+            ngx_http_sluice_limit_undo(limit, part, i, now);
+            *refusal = { limit, charge, answer };
+            return NGX_DECLINED;
         }
 
-        if (one.judgement.wait_ns > all.judgement.wait_ns) {
-            all = one;
-        }
+        charge->tat = answer.tat;
+        *wait_ns = ngx_max(*wait_ns, answer.judgement.wait_ns);
     }
 
-    return all;
+    part->charged = 1;
+
+    return NGX_OK;
 }
 
 
 /*
- * Only what is still owed of a charge can be given back. What was owed when it was made is not
- * remembered; that it was nothing is the guess that gives back too little rather than too much.
+ * Only what is still owed of a charge can be given back. Where it is not remembered what was owed
+ * when it was made, that it was nothing is the guess that gives back too little rather than too much.
  */
 
 static void
 ngx_http_sluice_limit_undo(const ngx_http_sluice_limit_t *limit,
     const ngx_http_sluice_limit_part_t *part, ngx_uint_t n, uint64_t charged_ns)
 {
+    uint64_t                       tat;
     const uint64_t                 now = ngx_http_sluice_limit_now();
     ngx_http_sluice_limit_zone_t  *zone = ngx_http_sluice_limit_zone(limit);
 
     for (ngx_uint_t i = 0; i < n; i++) {
         const ngx_http_sluice_charge_t  &charge = part->charges[i];
 
-        zone->table.give_back(charge.key, limit->gcra,
-                              charged_ns + limit->gcra.cost_ns(charge.units), now, charge.units);
+        tat = charge.tat ? charge.tat : charged_ns + limit->gcra.cost_ns(charge.units);
+        zone->table.give_back(charge.key, limit->gcra, tat, now, charge.units);
     }
 }
 
@@ -421,7 +492,7 @@ static void
 ngx_http_sluice_limit_note(ngx_http_sluice_ctx_t *ctx, const ngx_http_sluice_limit_t *limit,
     ngx_uint_t verdict)
 {
-    if (verdict > ctx->limit_verdict) {
+    if (verdict > ctx->limit_verdict || verdict == NGX_HTTP_SLUICE_LIMIT_REFUSED) {
         ctx->limit_verdict = verdict;
         ctx->limited_by = limit;
     }
@@ -429,11 +500,15 @@ ngx_http_sluice_limit_note(ngx_http_sluice_ctx_t *ctx, const ngx_http_sluice_lim
 
 
 static void
-ngx_http_sluice_limit_hold(ngx_http_sluice_ctx_t *ctx, const ngx_http_sluice_limit_t *limit,
+ngx_http_sluice_limit_pass(ngx_http_sluice_ctx_t *ctx, const ngx_http_sluice_limit_t *limit,
     uint64_t wait_ns, ngx_uint_t records)
 {
     ngx_msec_t                       wait = (wait_ns + 999999) / 1000000;
     ngx_http_sluice_limit_counts_t  *counts = ngx_http_sluice_limit_zone(limit)->counts;
+
+    if (records == 0) {
+        return;
+    }
 
     if (wait == 0) {
         ngx_http_sluice_limit_note(ctx, limit, NGX_HTTP_SLUICE_LIMIT_PASSED);
@@ -451,35 +526,61 @@ ngx_http_sluice_limit_hold(ngx_http_sluice_ctx_t *ctx, const ngx_http_sluice_lim
 
 
 static ngx_http_sluice_trouble_e
-ngx_http_sluice_limit_refuse(ngx_http_sluice_ctx_t *ctx, const ngx_http_sluice_limit_t *limit,
-    const sluice::LimitAnswer &answer, ngx_uint_t records)
+ngx_http_sluice_limit_refuse(ngx_http_sluice_ctx_t *ctx,
+    const ngx_http_sluice_limit_refusal_t *refusal, std::string_view rows, ngx_uint_t records)
 {
-    ngx_http_sluice_limit_counts_t  *counts = ngx_http_sluice_limit_zone(limit)->counts;
+    ngx_uint_t                       reason;
+    const ngx_http_sluice_limit_t   *limit = refusal->limit;
+    const sluice::LimitAnswer       &answer = refusal->answer;
+    ngx_http_sluice_limit_zone_t    *zone = ngx_http_sluice_limit_zone(limit);
 
     if (limit->dry_run) {
         ngx_http_sluice_limit_note(ctx, limit, NGX_HTTP_SLUICE_LIMIT_REFUSED_DRY_RUN);
-        ngx_atomic_fetch_add(&counts->dry_run_refused, records);
+        ngx_atomic_fetch_add(&zone->counts->dry_run_refused, records);
         return NGX_HTTP_SLUICE_TROUBLES;
     }
 
-    ngx_http_sluice_limit_note(ctx, limit, NGX_HTTP_SLUICE_LIMIT_REFUSED);
-    ngx_atomic_fetch_add(&counts->refused, records);
-
-    ctx->limit_remaining = limit->gcra.remaining(answer.tat, ngx_http_sluice_limit_now());
-
     if (answer.judgement.verdict == sluice::Verdict::kNever) {
-        return NGX_HTTP_SLUICE_LARGER_THAN_LIMIT;
+        reason = NGX_HTTP_SLUICE_LIMIT_REASON_LARGER;
+
+    } else {
+        reason = answer.full ? NGX_HTTP_SLUICE_LIMIT_REASON_FULL
+                             : NGX_HTTP_SLUICE_LIMIT_REASON_RATE;
     }
+
+    ngx_http_sluice_limit_note(ctx, limit, NGX_HTTP_SLUICE_LIMIT_REFUSED);
+    ngx_atomic_fetch_add(&zone->counts->refused[reason], records);
+
+    ctx->limit_asked = refusal->charge->units;
+    ctx->limit_remaining = limit->gcra.remaining(answer.tat, ngx_http_sluice_limit_now());
 
     /* exact, so it is not spread like other advice: who comes back earlier is refused again */
     ctx->retry_after = (answer.judgement.wait_ns + 999999999) / 1000000000;
 
-    if (answer.full) {
-        ngx_atomic_fetch_add(&counts->full, records);
-        return NGX_HTTP_SLUICE_LIMIT_FULL;
+    if (zone->by_device) {
+        ctx->limit_device = ngx_http_sluice_limit_device(zone, refusal->charge->key, rows);
     }
 
-    return NGX_HTTP_SLUICE_RATE_LIMITED;
+    return ngx_http_sluice_limit_reasons[reason];
+}
+
+
+/* The device of a key, as it stands in the rows. */
+
+static std::string_view
+ngx_http_sluice_limit_device(const ngx_http_sluice_limit_zone_t *zone, uint64_t key,
+    std::string_view rows)
+{
+    std::string_view  device;
+
+    for ( /* void */ ; !rows.empty(); rows.remove_prefix(rows.find('\n') + 1)) {
+        device = rows.substr(0, rows.find('\t'));
+        if (zone->table.key(device) == key) {
+            return device;
+        }
+    }
+
+    return std::string_view();
 }
 
 
@@ -530,8 +631,75 @@ ngx_http_sluice_limit_headers(const ngx_http_sluice_ctx_t *ctx, ngx_str_t *polic
     zone = ngx_http_sluice_limit_zone(ctx->limited_by);
 
     state->data = p;
-    state->len = ngx_sprintf(p, "\"%V\";r=%uL;t=%ui", &zone->name, ctx->limit_remaining,
-                             ctx->retry_after) - p;
+    p = ngx_sprintf(p, "\"%V\";r=%uL", &zone->name, ctx->limit_remaining);
+    if (ctx->retry_after) {
+        p = ngx_sprintf(p, ";t=%ui", ctx->retry_after);
+    }
+    state->len = p - state->data;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_sluice_limit_detail(const ngx_http_sluice_ctx_t *ctx, ngx_http_sluice_trouble_e trouble,
+    ngx_str_t *detail)
+{
+    u_char                              *p;
+    const char                          *units;
+    const ngx_http_sluice_limit_t       *limit = ctx->limited_by;
+    const ngx_http_sluice_limit_zone_t  *zone = ngx_http_sluice_limit_zone(limit);
+
+    units = zone->bytes ? "bytes" : "records";
+
+    p = static_cast<u_char *>(ngx_pnalloc(ctx->request->pool,
+                                          512 + zone->name.len + ctx->limit_device.size()));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    detail->data = p;
+
+    p = ngx_sprintf(p, "limit %V: %uL %s/%s%s, burst %uL", &zone->name, zone->rate, units,
+                    zone->period_ns == 1000000000 ? "s" : "m",
+                    zone->by_device ? " of a device" : "", limit->burst);
+
+    if (trouble == NGX_HTTP_SLUICE_LIMIT_FULL) {
+        p = ngx_sprintf(p, "; too many others are counted there now");
+
+    } else if (ctx->withheld) {
+        p = ngx_sprintf(p, "; none of these %ui records fits, %uL %s remain", ctx->withheld->count,
+                        ctx->limit_remaining, units);
+
+    } else {
+        p = ngx_sprintf(p, "; this request has %uL %s", ctx->limit_asked, units);
+
+        if (!ctx->limit_device.empty()) {
+            p = ngx_cpymem(p, " of ", 4);
+            for (size_t i = 0; i < ctx->limit_device.size(); i++) {
+                /* in a row a backslash stands twice */
+                i += ctx->limit_device[i] == '\\';
+                *p++ = ctx->limit_device[i];
+            }
+        }
+
+        if (trouble != NGX_HTTP_SLUICE_LARGER_THAN_LIMIT) {
+            p = ngx_sprintf(p, ", %uL remain", ctx->limit_remaining);
+        }
+    }
+
+    if (trouble == NGX_HTTP_SLUICE_LARGER_THAN_LIMIT) {
+        p = ngx_sprintf(p, "; more than %uL at once can never pass, send less in one request",
+                        limit->gcra.largest());
+
+    } else if (ctx->retry_after) {
+        p = ngx_sprintf(p, "; nothing was stored, send again in %ui s", ctx->retry_after);
+
+    } else {
+        p = ngx_sprintf(p, "; nothing was stored, send again later");
+    }
+
+    detail->len = p - detail->data;
 
     return NGX_OK;
 }

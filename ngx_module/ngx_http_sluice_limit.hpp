@@ -13,18 +13,25 @@
 #include "common/limit_table.hpp"
 
 #define NGX_HTTP_SLUICE_LIMIT_ZONE_MIN  (64 * 1024)
+#define NGX_HTTP_SLUICE_LIMIT_NAME_MAX  64
 #define NGX_HTTP_SLUICE_RATE_MAX        (1024ll * 1024 * 1024 * 1024)
 #define NGX_HTTP_SLUICE_DELAY_MAX       60000
 
+enum ngx_http_sluice_limit_reason_e : ngx_uint_t {
+    NGX_HTTP_SLUICE_LIMIT_REASON_RATE = 0,
+    NGX_HTTP_SLUICE_LIMIT_REASON_FULL,
+    NGX_HTTP_SLUICE_LIMIT_REASON_LARGER,
+    NGX_HTTP_SLUICE_LIMIT_REASONS
+};
+
 /* In the zone, before its table; adds are atomic, for every worker adds here. */
 typedef struct {
-    ngx_atomic_t refused;          /* records */
+    ngx_atomic_t refused[NGX_HTTP_SLUICE_LIMIT_REASONS];  /* records */
     ngx_atomic_t delayed;
     ngx_atomic_t dry_run_refused;
     ngx_atomic_t dry_run_delayed;
     ngx_atomic_t given_back;
     ngx_atomic_t evicted;          /* keys that made way though they owed something */
-    ngx_atomic_t full;             /* records refused because no key made way */
 } ngx_http_sluice_limit_counts_t;
 
 typedef struct {
@@ -34,6 +41,7 @@ typedef struct {
     uint64_t rate;                 /* records, or bytes, */
     uint64_t period_ns;            /* in this time */
     sluice::WhenFull when_full;
+    ngx_array_t limits;            /* of ngx_http_sluice_limit_t *, that share it */
     sluice::LimitTable table;
     ngx_http_sluice_limit_counts_t *counts;
 
@@ -94,8 +102,16 @@ ngx_http_sluice_is_limit_trouble(ngx_http_sluice_trouble_e trouble)
            || trouble == NGX_HTTP_SLUICE_LARGER_THAN_LIMIT;
 }
 
+/* Why the limit refused, what was asked of it, and what would help; from the request's pool. */
+ngx_int_t ngx_http_sluice_limit_detail(const ngx_http_sluice_ctx_t *ctx,
+    ngx_http_sluice_trouble_e trouble, ngx_str_t *detail);
+
 /* Its zone's; empty if there is no limit. */
 std::string_view ngx_http_sluice_limit_name(const ngx_http_sluice_limit_t *limit);
+
+/* The code of answers with it. */
+extern const ngx_http_sluice_trouble_e
+    ngx_http_sluice_limit_reasons[NGX_HTTP_SLUICE_LIMIT_REASONS];
 
 /* Tells zones of limits from all others of nginx. */
 extern char ngx_http_sluice_limit_tag;

@@ -49,7 +49,7 @@ ngx_http_sluice_limit_check_name(const ngx_str_t &name)
         }
     }
 
-    return name.len ? NGX_OK : NGX_ERROR;
+    return name.len && name.len <= NGX_HTTP_SLUICE_LIMIT_NAME_MAX ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -110,7 +110,9 @@ ngx_http_sluice_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *c
 
     zone = static_cast<ngx_http_sluice_limit_zone_t *>(
         ngx_pcalloc(cf->pool, sizeof(ngx_http_sluice_limit_zone_t)));
-    if (zone == NULL) {
+    if (zone == NULL
+        || ngx_array_init(&zone->limits, cf->pool, 4, sizeof(ngx_http_sluice_limit_t *)) != NGX_OK)
+    {
         return static_cast<char *>(NGX_CONF_ERROR);
     }
 
@@ -138,7 +140,9 @@ ngx_http_sluice_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *c
 
     for (ngx_uint_t i = 2; i < cf->args->nelts; i++) {
 
-        if (ngx_http_sluice_limit_parameter(value[i], "zone=", &zone->name)) {
+        if (zone->name.len == 0
+            && ngx_http_sluice_limit_parameter(value[i], "zone=", &zone->name))
+        {
             colon = ngx_strlchr(zone->name.data, zone->name.data + zone->name.len, ':');
             if (colon) {
                 text.data = colon + 1;
@@ -151,11 +155,13 @@ ngx_http_sluice_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *c
                 || size < NGX_HTTP_SLUICE_LIMIT_ZONE_MIN)
             {
                 return ngx_http_sluice_limit_error(cf, value[i],
-                    "it must be zone=NAME:SIZE, a name of letters, digits, _ and -, and 64k at "
-                    "least");
+                    "it must be zone=NAME:SIZE, a name of 1 to 64 letters, digits, _ and -, and 64k "
+                    "at least");
             }
 
-        } else if (ngx_http_sluice_limit_parameter(value[i], "rate=", &text)) {
+        } else if (zone->rate == 0
+                   && ngx_http_sluice_limit_parameter(value[i], "rate=", &text))
+        {
             if (ngx_http_sluice_limit_parse_rate(text, zone) != NGX_OK) {
                 return ngx_http_sluice_limit_error(cf, value[i],
                     "it must be records as in rate=500r/s or rate=30r/m, or bytes as in "
@@ -170,7 +176,7 @@ ngx_http_sluice_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *c
 
         } else {
             return ngx_http_sluice_limit_error(cf, value[i],
-                "it takes zone=NAME:SIZE, rate=RATE, and full=open or full=closed");
+                "it takes zone=NAME:SIZE, rate=RATE, and full=open or full=closed, each once");
         }
     }
 
@@ -230,13 +236,17 @@ ngx_http_sluice_limit_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (ngx_uint_t i = 1; i < cf->args->nelts; i++) {
 
-        if (ngx_http_sluice_limit_parameter(value[i], "zone=", &text)) {
+        if (limit->shm_zone == NULL
+            && ngx_http_sluice_limit_parameter(value[i], "zone=", &text))
+        {
             limit->shm_zone = ngx_shared_memory_add(cf, &text, 0, &ngx_http_sluice_limit_tag);
             if (limit->shm_zone == NULL) {
                 return static_cast<char *>(NGX_CONF_ERROR);
             }
 
-        } else if (ngx_http_sluice_limit_parameter(value[i], "burst=", &text)) {
+        } else if (limit->burst == 0
+                   && ngx_http_sluice_limit_parameter(value[i], "burst=", &text))
+        {
             size = ngx_parse_offset(&text);
             if (size <= 0 || size > NGX_HTTP_SLUICE_RATE_MAX) {
                 return ngx_http_sluice_limit_error(cf, value[i],
@@ -244,11 +254,13 @@ ngx_http_sluice_limit_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             }
             limit->burst = size;
 
-        } else if (ngx_http_sluice_limit_parameter(value[i], "delay=", &text)) {
+        } else if (limit->delay == 0
+                   && ngx_http_sluice_limit_parameter(value[i], "delay=", &text))
+        {
             delay = ngx_parse_time(&text, 0);
             if (delay <= 0 || delay > NGX_HTTP_SLUICE_DELAY_MAX) {
                 return ngx_http_sluice_limit_error(cf, value[i],
-                    "it must be a time of 60s at most, as in delay=500ms");
+                    "it must be a time above 0 and 60s at most, as in delay=500ms");
             }
             limit->delay = delay;
 
@@ -257,7 +269,7 @@ ngx_http_sluice_limit_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         } else {
             return ngx_http_sluice_limit_error(cf, value[i],
-                "it takes zone=NAME, burst=NUMBER, delay=TIME and dry_run");
+                "it takes zone=NAME, burst=NUMBER, delay=TIME and dry_run, each once");
         }
     }
 
@@ -281,7 +293,7 @@ char *
 ngx_http_sluice_limit_merge(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *prev,
     ngx_http_sluice_loc_conf_t *conf)
 {
-    ngx_http_sluice_limit_t       *limit;
+    ngx_http_sluice_limit_t       *limit, **listed;
     ngx_http_sluice_limit_zone_t  *zone;
 
     if (conf->limits == NULL) {
@@ -300,11 +312,18 @@ ngx_http_sluice_limit_merge(ngx_conf_t *cf, ngx_http_sluice_loc_conf_t *prev,
         }
 
         if (limit->burst == 0) {
-            limit->burst = ngx_max(zone->rate * 1000000000ull / zone->period_ns, 1);
+            limit->burst = ngx_max(zone->rate / (zone->period_ns / 1000000000), 1);
         }
 
         limit->gcra = sluice::GcraLimit(zone->rate, zone->period_ns, limit->burst,
                                         limit->delay * 1000000ull);
+
+        listed = static_cast<ngx_http_sluice_limit_t **>(ngx_array_push(&zone->limits));
+        if (listed == NULL) {
+            return static_cast<char *>(NGX_CONF_ERROR);
+        }
+
+        *listed = limit;
     }
 
     return NGX_CONF_OK;

@@ -14,7 +14,8 @@
 #include "ngx_http_sluice_zone.hpp"
 
 
-#define NGX_HTTP_SLUICE_METRICS_BYTES  (24 * 1024)
+#define NGX_HTTP_SLUICE_METRICS_BYTES        (24 * 1024)
+#define NGX_HTTP_SLUICE_METRICS_LIMIT_BYTES  (2 * 1024)
 
 
 static void ngx_http_sluice_metrics_sum(const ngx_http_sluice_zone_t *zone,
@@ -56,7 +57,9 @@ ngx_http_sluice_metrics_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    b = ngx_create_temp_buf(r->pool, NGX_HTTP_SLUICE_METRICS_BYTES);
+    b = ngx_create_temp_buf(r->pool, NGX_HTTP_SLUICE_METRICS_BYTES
+                                     + ngx_http_sluice_worker.conf->limit_zones.nelts
+                                       * NGX_HTTP_SLUICE_METRICS_LIMIT_BYTES);
     if (b == NULL) {
         return NGX_HTTP_SERVICE_UNAVAILABLE;
     }
@@ -247,8 +250,6 @@ ngx_http_sluice_metrics_limits(sluice::MetricsText &text)
         const char                                        *help;
         ngx_atomic_t ngx_http_sluice_limit_counts_t::*     count;
     } families[] = {
-        { "sluice_edge_limit_refused_records_total", "Records that a limit refused.",
-          &ngx_http_sluice_limit_counts_t::refused },
         { "sluice_edge_limit_delayed_records_total", "Records that a limit made wait.",
           &ngx_http_sluice_limit_counts_t::delayed },
         { "sluice_edge_limit_dry_run_refused_records_total",
@@ -262,13 +263,23 @@ ngx_http_sluice_metrics_limits(sluice::MetricsText &text)
           &ngx_http_sluice_limit_counts_t::given_back },
         { "sluice_edge_limit_evicted_keys_total",
           "Keys that made way for others in a full zone, though they had sent lately.",
-          &ngx_http_sluice_limit_counts_t::evicted },
-        { "sluice_edge_limit_full_records_total",
-          "Records refused because the zone was full.",
-          &ngx_http_sluice_limit_counts_t::full }
+          &ngx_http_sluice_limit_counts_t::evicted }
     };
 
     zones = static_cast<ngx_shm_zone_t **>(limits.elts);
+
+    text.family("sluice_edge_limit_refused_records_total", "counter",
+                "Records that a limit refused, by the code of the answer.");
+
+    for (ngx_uint_t i = 0; i < limits.nelts; i++) {
+        zone = static_cast<ngx_http_sluice_limit_zone_t *>(zones[i]->data);
+
+        for (ngx_uint_t reason = 0; reason < NGX_HTTP_SLUICE_LIMIT_REASONS; reason++) {
+            text.sample("limit", ngx_http_sluice_view(zone->name), "code",
+                ngx_http_sluice_code_name(1 + ngx_http_sluice_limit_reasons[reason]),
+                zone->counts->refused[reason]);
+        }
+    }
 
     for (const auto &family : families) {
         text.family(family.name, "counter", family.help);

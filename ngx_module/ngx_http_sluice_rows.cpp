@@ -126,8 +126,6 @@ ngx_http_sluice_rows_count(const ngx_http_sluice_ctx_t *ctx, const sluice::BodyR
 }
 
 
-/* What stood against the first of them stands against all. */
-
 static ngx_int_t
 ngx_http_sluice_rows_refuse_withheld(ngx_http_sluice_ctx_t *ctx)
 {
@@ -186,13 +184,21 @@ ngx_http_sluice_record_gate_c::withhold(uint32_t index, ngx_http_sluice_trouble_
             return;
         }
 
-        withheld->trouble = trouble;
-        withheld->limited_by = ctx_->limited_by;
         ctx_->withheld = withheld;
+    }
+
+    /* of all of them, one that may be sent again stands for the others */
+    if (withheld->count == 0 || withheld->trouble == NGX_HTTP_SLUICE_LARGER_THAN_LIMIT) {
+        withheld->trouble = trouble;
+        withheld->limited_by = ngx_http_sluice_is_limit_trouble(trouble) ? ctx_->limited_by : NULL;
     }
 
     withheld->count++;
     withheld->retry_after = ngx_max(withheld->retry_after, ctx_->retry_after);
+
+    /* what may become of the others is another matter */
+    ctx_->limited_by = withheld->limited_by;
+    ctx_->retry_after = 0;
 
     range = static_cast<ngx_http_sluice_range_t *>(withheld->ranges.elts)
             + withheld->ranges.nelts - 1;

@@ -11,7 +11,7 @@
 
 /* Good records that a gate left out, in partial mode: their client may send them again. */
 struct ngx_http_sluice_withheld_s {
-    ngx_http_sluice_trouble_e trouble;  /* of the first of them */
+    ngx_http_sluice_trouble_e trouble;  /* of the first that may be sent again, if there is one */
     const ngx_http_sluice_limit_t *limited_by;
     ngx_uint_t retry_after;             /* of whom must wait longest */
     ngx_uint_t count;

@@ -25,8 +25,6 @@ enum ngx_http_sluice_variable_e : uintptr_t {
 
 static ngx_int_t ngx_http_sluice_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data);
-
-
 static ngx_int_t ngx_http_sluice_variable_client(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
@@ -160,8 +158,17 @@ ngx_http_sluice_variable_client(ngx_http_request_t *r, ngx_http_variable_value_t
 
 #if (NGX_HAVE_INET6)
     if (sa->sa_family == AF_INET6) {
-        v->data = reinterpret_cast<struct sockaddr_in6 *>(sa)->sin6_addr.s6_addr;
+        struct in6_addr  *address = &reinterpret_cast<struct sockaddr_in6 *>(sa)->sin6_addr;
+
+        v->data = address->s6_addr;
         v->len = NGX_HTTP_SLUICE_IPV6_NETWORK;
+
+        /* all of IPv4 is one such network */
+        if (IN6_IS_ADDR_V4MAPPED(address)) {
+            v->data += sizeof(struct in6_addr) - sizeof(in_addr_t);
+            v->len = sizeof(in_addr_t);
+        }
+
         return NGX_OK;
     }
 #endif
