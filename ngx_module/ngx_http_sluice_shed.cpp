@@ -128,8 +128,7 @@ ngx_http_sluice_shed_tell(sluice::ShedState before, sluice::ShedState after, ngx
 sluice::ShedState
 ngx_http_sluice_shed_state(void)
 {
-    return ngx_http_sluice_worker.conf->shed.on
-           ? sluice::ShedState(ngx_http_sluice_worker.zone->shed.state) : sluice::ShedState();
+    return sluice::ShedState(ngx_http_sluice_worker.zone->shed.state);
 }
 
 

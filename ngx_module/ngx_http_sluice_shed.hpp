@@ -46,7 +46,7 @@ typedef struct {
 
 void ngx_http_sluice_shed_look(const ngx_http_sluice_shed_seen_t *seen);
 
-/* As it is now; of nothing if it is off. */
+/* As it is now; nothing if it is off. */
 sluice::ShedState ngx_http_sluice_shed_state(void);
 
 /*
