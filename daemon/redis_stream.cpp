@@ -1,16 +1,7 @@
 #include "daemon/redis_stream.hpp"
 
 #include <hiredis/hiredis.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/time.h>
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <fstream>
-
-#include "common/redis_url.hpp"
 #include "daemon/clock.hpp"
 
 namespace sluice {
@@ -20,16 +11,6 @@ namespace {
 constexpr const char* kTrimEntriesMax = "10000";
 // The edge takes a state that is older than this for unknown.
 constexpr const char* kStateLifeMs = "5000";
-constexpr size_t kReceiveBytes = 256 * 1024;
-// What hiredis keeps of its buffer between replies; it would give back all above 16 KB each time.
-constexpr size_t kReaderBytesKept = 16 * 1024 * 1024;
-
-std::string_view text_of(const redisReply* reply) noexcept {
-    return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS ||
-                   reply->type == REDIS_REPLY_ERROR
-               ? std::string_view(reply->str, static_cast<size_t>(reply->len))
-               : std::string_view();
-}
 
 bool is_array(const redisReply* reply, size_t at_least) noexcept {
     return reply->type == REDIS_REPLY_ARRAY && reply->elements >= at_least;
@@ -55,17 +36,8 @@ class RedisStream::ReplyBytes : public EntryBytes {
     ReplyPtr reply_;
 };
 
-void RedisStream::FreeContext::operator()(redisContext* context) const noexcept {
-    redisFree(context);
-}
-
-void RedisStream::FreeReply::operator()(redisReply* reply) const noexcept {
-    freeReplyObject(reply);
-}
-
 RedisStream::RedisStream(RedisOptions options)
-    : options_(std::move(options)), received_(kReceiveBytes, '\0') {}
-RedisStream::~RedisStream() = default;
+    : options_(std::move(options)), connection_(options_.login) {}
 
 RedisResult RedisStream::perform(const RedisAction& action) {
     switch (action.step) {
@@ -100,92 +72,16 @@ RedisResult RedisStream::perform(const RedisAction& action) {
 }
 
 RedisResult RedisStream::connect() {
-    context_.reset();
+    if (!connection_.connect()) {
+        return lost(connection_.error());
+    }
     error_.clear();
-    if (!open_socket() || !greet()) {
-        return lost(error_);
-    }
     return {};
-}
-
-bool RedisStream::open_socket() {
-    RedisUrl url;
-    const char* wrong = nullptr;
-    if (!parse_redis_url(options_.url, &url, &wrong)) {
-        error_ = wrong;
-        return false;
-    }
-    timeval timeout{};
-    timeout.tv_sec = options_.timeout_ms / 1000;
-    timeout.tv_usec = static_cast<suseconds_t>(options_.timeout_ms % 1000 * 1000);
-    if (url.is_unix) {
-        context_.reset(redisConnectUnixWithTimeout(std::string(url.path).c_str(), timeout));
-    } else {
-        std::string host(url.host);
-        if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-            host = host.substr(1, host.size() - 2);
-        }
-        context_.reset(redisConnectWithTimeout(host.c_str(), url.port, timeout));
-    }
-    if (context_ == nullptr || context_->err != 0) {
-        error_ = context_ == nullptr ? "out of memory" : context_->errstr;
-        return false;
-    }
-    if (redisSetTimeout(context_.get(), timeout) != REDIS_OK) {
-        error_ = context_->errstr;
-        return false;
-    }
-    context_->reader->maxbuf = kReaderBytesKept;
-    if (!url.is_unix) {
-        redisEnableKeepAlive(context_.get());
-    }
-    return true;
-}
-
-bool RedisStream::greet() {
-    RedisUrl url;
-    const char* wrong = nullptr;
-    std::string password;
-    if (!parse_redis_url(options_.url, &url, &wrong) || !read_password(&password)) {
-        return false;
-    }
-    if (password.empty()) {
-        password = std::string(url.password);
-    }
-    if (!password.empty()) {
-        std::vector<std::string> auth = {"AUTH"};
-        if (!url.user.empty()) {
-            auth.emplace_back(url.user);
-        }
-        auth.push_back(password);
-        if (!command_ok(auth)) {
-            return false;
-        }
-    }
-    if (url.db != 0 && !command_ok({"SELECT", std::to_string(url.db)})) {
-        return false;
-    }
-    return command_ok({"CLIENT", "SETNAME", "sluiced-load"});
-}
-
-bool RedisStream::read_password(std::string* password) {
-    if (options_.password_file.empty()) {
-        return true;
-    }
-    std::ifstream file(options_.password_file, std::ios::binary);
-    if (!std::getline(file, *password)) {
-        error_ = "cannot read redis.password_file";
-        return false;
-    }
-    if (!password->empty() && password->back() == '\r') {
-        password->pop_back();
-    }
-    return true;
 }
 
 RedisResult RedisStream::ensure_group() {
     const ReplyPtr reply =
-        command({"XGROUP", "CREATE", options_.stream, options_.group, "0", "MKSTREAM"});
+        connection_.command({"XGROUP", "CREATE", options_.stream, options_.group, "0", "MKSTREAM"});
     RedisResult result;
     if (reply && reply->type == REDIS_REPLY_STATUS) {
         result.group_made = true;
@@ -205,7 +101,8 @@ RedisResult RedisStream::ensure_group_in_full_redis() {
     static const std::string kScript =
         "#!lua flags=allow-oom\n"
         "return redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')";
-    const ReplyPtr reply = command({"EVAL", kScript, "1", options_.stream, options_.group});
+    const ReplyPtr reply =
+        connection_.command({"EVAL", kScript, "1", options_.stream, options_.group});
     RedisResult result;
     result.group_made = reply && reply->type == REDIS_REPLY_STATUS;
     if (result.group_made || (reply && begins_with(text_of(reply.get()), "BUSYGROUP"))) {
@@ -223,7 +120,7 @@ RedisResult RedisStream::read(const RedisAction& action) {
     }
     const bool own = action.step == RedisStep::kReadOwn;
     words.insert(words.end(), {"STREAMS", options_.stream, own ? to_string(action.from) : ">"});
-    ReplyPtr reply = command(words, action.block_ms);
+    ReplyPtr reply = connection_.command(words, action.block_ms);
     if (!reply || reply->type == REDIS_REPLY_ERROR) {
         return failure(reply.get());
     }
@@ -243,9 +140,10 @@ RedisResult RedisStream::read(const RedisAction& action) {
 }
 
 RedisResult RedisStream::claim(const RedisAction& action) {
-    ReplyPtr reply = command({"XAUTOCLAIM", options_.stream, options_.group, options_.consumer,
-                              std::to_string(options_.claim_idle_ms), to_string(action.from),
-                              "COUNT", std::to_string(action.count)});
+    ReplyPtr reply =
+        connection_.command({"XAUTOCLAIM", options_.stream, options_.group, options_.consumer,
+                             std::to_string(options_.claim_idle_ms), to_string(action.from),
+                             "COUNT", std::to_string(action.count)});
     if (!reply || reply->type == REDIS_REPLY_ERROR) {
         return failure(reply.get());
     }
@@ -270,12 +168,12 @@ RedisResult RedisStream::ack(const RedisAction& action) {
     for (const StreamId& id : action.ids) {
         words.push_back(to_string(id));
     }
-    const ReplyPtr reply = command(words);
+    const ReplyPtr reply = connection_.command(words);
     return reply && reply->type == REDIS_REPLY_INTEGER ? RedisResult{} : failure(reply.get());
 }
 
 RedisResult RedisStream::inspect_groups() {
-    const ReplyPtr reply = command({"XINFO", "GROUPS", options_.stream});
+    const ReplyPtr reply = connection_.command({"XINFO", "GROUPS", options_.stream});
     if (!reply || reply->type != REDIS_REPLY_ARRAY) {
         return failure(reply.get());
     }
@@ -307,7 +205,7 @@ RedisResult RedisStream::inspect_groups() {
 }
 
 RedisResult RedisStream::inspect_pending(const RedisAction& action) {
-    const ReplyPtr reply = command({"XPENDING", options_.stream, action.group});
+    const ReplyPtr reply = connection_.command({"XPENDING", options_.stream, action.group});
     if (!reply || reply->type == REDIS_REPLY_ERROR) {
         return failure(reply.get());
     }
@@ -324,7 +222,7 @@ RedisResult RedisStream::inspect_pending(const RedisAction& action) {
 }
 
 RedisResult RedisStream::trim(const RedisAction& action) {
-    const ReplyPtr reply = command(
+    const ReplyPtr reply = connection_.command(
         {"XTRIM", options_.stream, "MINID", "~", to_string(action.from), "LIMIT", kTrimEntriesMax});
     if (!reply || reply->type != REDIS_REPLY_INTEGER) {
         return failure(reply.get());
@@ -335,7 +233,7 @@ RedisResult RedisStream::trim(const RedisAction& action) {
 }
 
 RedisResult RedisStream::inspect_oldest() {
-    ReplyPtr reply = command({"XRANGE", options_.stream, "-", "+", "COUNT", "1"});
+    ReplyPtr reply = connection_.command({"XRANGE", options_.stream, "-", "+", "COUNT", "1"});
     if (!reply || reply->type == REDIS_REPLY_ERROR) {
         return failure(reply.get());
     }
@@ -394,7 +292,7 @@ RedisResult RedisStream::measure() {
     if (result.status != RedisStatus::kOk) {
         return result;
     }
-    const ReplyPtr reply = command({"XINFO", "STREAM", options_.stream});
+    const ReplyPtr reply = connection_.command({"XINFO", "STREAM", options_.stream});
     if (!reply || reply->type != REDIS_REPLY_ARRAY) {
         return failure(reply.get());
     }
@@ -442,94 +340,20 @@ RedisResult RedisStream::publish(const LoadState& state) {
     const auto known = [&](uint64_t number) {
         return state.backlog_known ? std::to_string(number) : std::string();
     };
-    const ReplyPtr reply =
-        command({"EVAL", kScript, "1", options_.stream + ":loader", kStateLifeMs, options_.consumer,
-                 std::to_string(state.drain.records), std::to_string(state.drain.bytes),  //
-                 "postgres", state.postgres_up ? "up" : "down",                           //
-                 "at", std::to_string(wall_us() / 1000),                                  //
-                 "backlog_entries", known(state.backlog_entries),                         //
-                 "backlog_records", known(state.backlog.records),                         //
-                 "backlog_bytes", known(state.backlog.bytes)});
+    const ReplyPtr reply = connection_.command(
+        {"EVAL", kScript, "1", options_.stream + ":loader", kStateLifeMs, options_.consumer,
+         std::to_string(state.drain.records), std::to_string(state.drain.bytes),  //
+         "postgres", state.postgres_up ? "up" : "down",                           //
+         "at", std::to_string(wall_us() / 1000),                                  //
+         "backlog_entries", known(state.backlog_entries),                         //
+         "backlog_records", known(state.backlog.records),                         //
+         "backlog_bytes", known(state.backlog.bytes)});
     return reply && reply->type == REDIS_REPLY_INTEGER ? RedisResult{} : failure(reply.get());
-}
-
-RedisStream::ReplyPtr RedisStream::command(const std::vector<std::string>& words,
-                                           int64_t block_ms) {
-    if (context_ == nullptr) {
-        return nullptr;
-    }
-    const int64_t deadline_us = steady_us() + (options_.timeout_ms + block_ms) * 1000;
-    std::vector<const char*> texts(words.size());
-    std::vector<size_t> sizes(words.size());
-    for (size_t i = 0; i < words.size(); ++i) {
-        texts[i] = words[i].data();
-        sizes[i] = words[i].size();
-    }
-    if (redisAppendCommandArgv(context_.get(), static_cast<int>(words.size()), texts.data(),
-                               sizes.data()) != REDIS_OK) {
-        return nullptr;
-    }
-    for (int written = 0; written == 0;) {
-        if (redisBufferWrite(context_.get(), &written) != REDIS_OK) {
-            return nullptr;
-        }
-    }
-    return receive(deadline_us);
-}
-
-// As redisGetReply, which takes 16 KB a system call.
-RedisStream::ReplyPtr RedisStream::receive(int64_t deadline_us) {
-    void* reply = nullptr;
-    for (;;) {
-        if (redisGetReplyFromReader(context_.get(), &reply) != REDIS_OK) {
-            return nullptr;
-        }
-        if (reply != nullptr) {
-            return ReplyPtr(static_cast<redisReply*>(reply));
-        }
-        if (!wait_for_bytes(deadline_us)) {
-            return no_reply(REDIS_ERR_IO, "no answer in time");
-        }
-        const ssize_t bytes = recv(context_->fd, received_.data(), received_.size(), MSG_DONTWAIT);
-        if (bytes == 0) {
-            return no_reply(REDIS_ERR_EOF, "closed by redis");
-        }
-        if (bytes > 0) {
-            redisReaderFeed(context_->reader, received_.data(), static_cast<size_t>(bytes));
-        } else if (errno != EINTR && errno != EAGAIN) {
-            return no_reply(REDIS_ERR_IO, strerror(errno));
-        }
-    }
-}
-
-// False when the time is up. Whatever else poll has to say, recv says it better.
-bool RedisStream::wait_for_bytes(int64_t deadline_us) {
-    const int64_t left_us = deadline_us - steady_us();
-    if (left_us <= 0) {
-        return false;
-    }
-    pollfd waiting = {context_->fd, POLLIN, 0};
-    return poll(&waiting, 1, static_cast<int>(left_us / 1000) + 1) != 0;
-}
-
-RedisStream::ReplyPtr RedisStream::no_reply(int code, const char* why) {
-    context_->err = code;
-    snprintf(context_->errstr, sizeof context_->errstr, "%s", why);
-    return nullptr;
-}
-
-bool RedisStream::command_ok(const std::vector<std::string>& words) {
-    const ReplyPtr reply = command(words);
-    if (reply && reply->type != REDIS_REPLY_ERROR) {
-        return true;
-    }
-    error_ = reply ? std::string(text_of(reply.get())) : context_->errstr;
-    return false;
 }
 
 RedisResult RedisStream::failure(const redisReply* reply) {
     if (reply == nullptr) {
-        return lost(context_ != nullptr ? context_->errstr : "not connected");
+        return lost(connection_.error());
     }
     RedisResult result;
     error_ = std::string(text_of(reply));
@@ -542,7 +366,7 @@ RedisResult RedisStream::failure(const redisReply* reply) {
 
 RedisResult RedisStream::lost(const std::string& why) {
     error_ = why;
-    context_.reset();
+    connection_.close();
     RedisResult result;
     result.status = RedisStatus::kLost;
     return result;

@@ -28,12 +28,11 @@ LoadLimits limits_of(const Settings& settings) {
 
 RedisOptions redis_options_of(const Settings& settings, const std::string& consumer) {
     RedisOptions options;
-    options.url = settings.redis_url;
-    options.password_file = settings.redis_password_file;
+    options.login = {settings.redis_url, settings.redis_password_file, "sluiced-load",
+                     settings.redis_timeout_ms};
     options.stream = settings.redis_stream;
     options.group = settings.redis_group;
     options.consumer = consumer;
-    options.timeout_ms = settings.redis_timeout_ms;
     options.claim_idle_ms = settings.load_claim_idle_ms;
     return options;
 }
