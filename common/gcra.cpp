@@ -22,6 +22,13 @@ GcraLimit::GcraLimit(uint64_t units, uint64_t period_ns, uint64_t burst, uint64_
       delay_ns_(std::min(delay_ns, kNsMax)),
       owed_max_ns_(std::clamp(owed_max_ns, burst_ns_ + delay_ns_, 2 * kNsMax)) {}
 
+GcraLimit GcraLimit::share(uint64_t shares, uint64_t burst_ns) const noexcept {
+    const uint64_t period_ns = period_ns_ > UINT64_MAX / shares ? UINT64_MAX : period_ns_ * shares;
+    GcraLimit limit(units_, period_ns, burst_, delay_ns_, owed_max_ns_);
+    limit.burst_ns_ = std::max(std::min(burst_ns, kNsMax), delay_ns_) - delay_ns_;
+    return limit;
+}
+
 uint64_t GcraLimit::cost_ns(uint64_t n) const noexcept {
     if (n == 0) {
         return 0;

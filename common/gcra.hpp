@@ -48,6 +48,9 @@ class GcraLimit {
     GcraLimit(uint64_t units, uint64_t period_ns, uint64_t burst, uint64_t delay_ns,
               uint64_t owed_max_ns = 0) noexcept;
 
+    // The same with the rate divided by shares, and a burst of so many ns, delay included.
+    [[nodiscard]] GcraLimit share(uint64_t shares, uint64_t burst_ns) const noexcept;
+
     // What n units take at the rate, rounded up; more than anyone may owe if that is beyond kNsMax.
     [[nodiscard]] uint64_t cost_ns(uint64_t n) const noexcept;
     [[nodiscard]] uint64_t burst_ns() const noexcept { return burst_ns_; }

@@ -318,6 +318,37 @@ void LimitTable::give_back(uint64_t key, const GcraLimit& limit, uint64_t charge
     }
 }
 
+// False if the slot turned out to be somebody else's.
+bool LimitTable::raise_at(const Place& place, uint64_t tat) noexcept {
+    Slot* slot = place.slot;
+    for (uint64_t word = slot->word.load();;) {
+        if (is_reserved(word) && word != reserved_for(place.tag)) {
+            swap(slot->tag, place.tag, 0);
+            return false;
+        }
+        if (!is_reserved(word) && word >= tat) {
+            return slot->tag.load() == place.tag;
+        }
+        if (slot->word.compare_exchange_weak(word, tat)) {
+            return slot->tag.load() == place.tag;
+        }
+    }
+}
+
+void LimitTable::raise(uint64_t key, uint64_t now_ns, uint64_t tat, WhenFull when_full) noexcept {
+    LimitAnswer answer;
+    const Near slots = near(key);
+    for (unsigned round = 0; round < kRoundsMax; round++) {
+        Place place = find(slots, key);
+        if (place.slot == nullptr) {
+            place = insert(slots, key, now_ns, when_full, &answer);
+        }
+        if (place.slot == nullptr || raise_at(place, tat)) {
+            return;
+        }
+    }
+}
+
 size_t LimitTable::slots() const noexcept {
     return header_->groups * kGroupSlots;
 }

@@ -78,6 +78,10 @@ class LimitTable {
     void give_back(uint64_t key, const GcraLimit& limit, uint64_t charged_tat, uint64_t now_ns,
                    uint64_t n) noexcept;
 
+    // The key owes this at least, as somebody says who knows more. If its slot is taken at this
+    // very moment, the new owner may be found to owe it.
+    void raise(uint64_t key, uint64_t now_ns, uint64_t tat, WhenFull when_full) noexcept;
+
     [[nodiscard]] size_t slots() const noexcept;
 
     // How many owe, by a walk over all.
@@ -145,6 +149,7 @@ class LimitTable {
     static bool charge_at(const Place& place, const GcraLimit& limit, uint64_t now_ns, uint64_t n,
                           LimitAnswer* answer) noexcept;
     static void heal(Slot* slot, const GcraLimit& limit, uint64_t word, uint64_t now_ns) noexcept;
+    static bool raise_at(const Place& place, uint64_t tat) noexcept;
     static void take_back(Slot* slot, const GcraLimit& limit, uint64_t charged_tat, uint64_t now_ns,
                           uint64_t n) noexcept;
 

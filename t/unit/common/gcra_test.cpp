@@ -183,6 +183,19 @@ static void the_largest_is_the_last_that_is_not_too_large(void**) {
     assert_true(GcraLimit(0, kSecond, 5, 0).largest() == 0);
 }
 
+static void a_share_is_slower_and_has_a_burst_of_its_own(void**) {
+    const GcraLimit share = GcraLimit(10, kSecond, 8, kSecond).share(4, 3 * kSecond);
+    assert_true(share.cost_ns(1) == 400 * kMs);
+    assert_true(share.burst_ns() == 2 * kSecond && share.delay_ns() == kSecond);
+    Client client{share};
+    for (uint64_t i = 0; i < 5; i++) {
+        assert_judged(client.send(kStart, 1), Verdict::kPass, 0);
+    }
+    assert_judged(client.send(kStart, 1), Verdict::kWait, 400 * kMs);
+    assert_judged(client.send(kStart, 2), Verdict::kRefuse, 200 * kMs);
+    assert_true(GcraLimit(1, kHuge, 1, 0).share(2, kSecond).cost_ns(1) > GcraLimit::kNsMax);
+}
+
 struct Sent {
     uint64_t at_ns;
     uint64_t n;
@@ -358,6 +371,7 @@ int main() {
         cmocka_unit_test(a_word_that_cannot_be_is_the_most_that_can),
         cmocka_unit_test(a_word_may_be_of_a_limit_that_lets_more_be_owed),
         cmocka_unit_test(the_largest_is_the_last_that_is_not_too_large),
+        cmocka_unit_test(a_share_is_slower_and_has_a_burst_of_its_own),
         cmocka_unit_test(what_passes_is_bounded),
         cmocka_unit_test(what_is_released_is_bounded_and_in_order),
         cmocka_unit_test(released_one_by_one_in_step),

@@ -152,6 +152,21 @@ static void it_is_as_exact_as_a_map(void**) {
     }
 }
 
+static void a_word_is_raised_and_never_lowered(void**) {
+    Owned owned(16 * kLine);
+    LimitTable table = owned.table();
+    const uint64_t key = table.key("client");
+    table.raise(key, kStart, kStart + 500 * kMs, WhenFull::kRefuse);
+    assert_true(table.check(key, kTenASecond, kStart, 5).judgement.admitted());
+    assert_false(table.check(key, kTenASecond, kStart, 6).judgement.admitted());
+    table.raise(key, kStart, kStart + 100 * kMs, WhenFull::kRefuse);
+    assert_true(table.check(key, kTenASecond, kStart, 0).tat == kStart + 500 * kMs);
+    assert_true(passes(table.charge(key, kTenASecond, kStart, 5, WhenFull::kRefuse)));
+    table.raise(key, kStart, kStart + 1500 * kMs, WhenFull::kRefuse);
+    assert_refused(table.charge(key, kTenASecond, kStart, 1, WhenFull::kRefuse), 600 * kMs, false);
+    assert_int_equal(table.used_slots(kStart), 1);
+}
+
 static void what_can_never_pass_takes_no_slot(void**) {
     Owned owned(LimitTable::bytes_min());
     LimitTable table = owned.table();
@@ -458,6 +473,7 @@ int main() {
         cmocka_unit_test(the_seed_decides_where_keys_are),
         cmocka_unit_test(what_a_slower_limit_left_is_healed_by_asking),
         cmocka_unit_test(it_is_as_exact_as_a_map),
+        cmocka_unit_test(a_word_is_raised_and_never_lowered),
         cmocka_unit_test(what_can_never_pass_takes_no_slot),
         cmocka_unit_test(a_closed_table_that_is_full_turns_newcomers_away),
         cmocka_unit_test(an_open_table_that_is_full_forgets_who_owes_least),
