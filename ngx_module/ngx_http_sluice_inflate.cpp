@@ -14,7 +14,7 @@
 
 
 /* A step: far below a millisecond, also of what is made to be slow. */
-#define NGX_HTTP_SLUICE_INFLATE_SHARE   4096
+#define NGX_HTTP_SLUICE_INFLATE_SHARE   8192
 #define NGX_HTTP_SLUICE_INFLATE_ROOM    (64 * 1024)
 
 /* Logs that are compressed well come to less than this many times their size. */
