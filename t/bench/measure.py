@@ -38,6 +38,12 @@ def resident_bytes(pid):
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def resident_bytes_peak(pid):
+    """The most that it ever was."""
+    with open(f"/proc/{pid}/status", encoding="latin-1") as status:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1]) * 1024
+
+
 def wrk(url, connections, seconds, bodies, delay_ms=0):
     """Runs wrk with bodies from a file. Returns what its script printed."""
     output = subprocess.run(
