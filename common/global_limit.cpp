@@ -25,6 +25,10 @@ uint64_t GlobalLimit::owed_max_ns(const GcraLimit& limit, uint64_t edges) noexce
     return 2 * (limit.burst_ns() + limit.delay_ns() + edges * untold_max_ns(limit, edges));
 }
 
+uint64_t GlobalLimit::largest(const GcraLimit& limit, const Edges& edges) noexcept {
+    return share(limit, edges).largest();
+}
+
 LimitAnswer GlobalLimit::check(uint64_t key, const GcraLimit& limit, uint64_t now_ns, uint64_t n,
                                const Edges& edges) const noexcept {
     if (!edges.heard) {
@@ -54,7 +58,7 @@ LimitAnswer GlobalLimit::charge(uint64_t key, uint64_t name, const GcraLimit& li
     const uint64_t most = untold_max_ns(limit, edges.alive);
     const uint64_t cost = limit.cost_ns(n);
     HotKeys::Added added = hot_.add(key, cost, most);
-    if (added == HotKeys::Added::kAbsent) {
+    if (added == HotKeys::Added::kAbsent && name != 0) {
         added = hot_.insert(key, name, cost, most);
     }
     switch (added) {

@@ -53,13 +53,17 @@ class GlobalLimit {
     // shared place is to keep.
     [[nodiscard]] static uint64_t owed_max_ns(const GcraLimit& limit, uint64_t edges) noexcept;
 
+    // The most units that one edge ever admits at once.
+    [[nodiscard]] static uint64_t largest(const GcraLimit& limit, const Edges& edges) noexcept;
+
     // U of above.
     [[nodiscard]] static uint64_t untold_max_ns(const GcraLimit& limit, uint64_t edges) noexcept;
 
     GlobalLimit() noexcept = default;
     GlobalLimit(LimitTable table, HotKeys hot) noexcept : table_(table), hot_(hot) {}
 
-    // As LimitTable's. name is what the key is called on all edges: looked at only if !has_name().
+    // As LimitTable's. name is what the key is called on all edges: looked at only if !has_name(), 0
+    // if that is not known.
     [[nodiscard]] LimitAnswer check(uint64_t key, const GcraLimit& limit, uint64_t now_ns,
                                     uint64_t n, const Edges& edges) const noexcept;
     [[nodiscard]] LimitAnswer charge(uint64_t key, uint64_t name, const GcraLimit& limit,
