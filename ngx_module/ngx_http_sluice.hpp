@@ -52,6 +52,7 @@ typedef struct ngx_http_sluice_frame_s ngx_http_sluice_frame_t;
 typedef struct ngx_http_sluice_turn_s ngx_http_sluice_turn_t;
 typedef struct ngx_http_sluice_inflate_s ngx_http_sluice_inflate_t;
 typedef struct ngx_http_sluice_inflation_s ngx_http_sluice_inflation_t;
+typedef struct ngx_http_sluice_global_s ngx_http_sluice_global_t;
 typedef struct ngx_http_sluice_limit_s ngx_http_sluice_limit_t;
 typedef struct ngx_http_sluice_limit_part_s ngx_http_sluice_limit_part_t;
 typedef struct ngx_http_sluice_withheld_s ngx_http_sluice_withheld_t;
@@ -166,6 +167,7 @@ typedef struct {
     ngx_http_sluice_turn_t *reading;
     ngx_http_sluice_inflate_t *inflate;
     ngx_http_sluice_watch_t *watch;
+    ngx_http_sluice_global_t *global;
     ngx_http_sluice_breaker_t *breaker;
 } ngx_http_sluice_worker_t;
 

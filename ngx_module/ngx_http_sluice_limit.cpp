@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <sys/random.h>
 
+#include "ngx_http_sluice_global.hpp"
 #include "ngx_http_sluice_rows.hpp"
 
 
 /* What a limit is asked for: units of one key. */
 typedef struct {
     uint64_t                   key;
+    std::string_view           text;     /* of which key is a hash */
     uint64_t                   units;
     uint64_t                   tat;      /* that the charge left; 0: not remembered */
 } ngx_http_sluice_charge_t;
@@ -16,6 +18,7 @@ typedef struct {
 /* A request's part at one limit of its location. */
 struct ngx_http_sluice_limit_part_s {
     uint64_t                   key;      /* 0: not looked up yet; unless it goes by device */
+    ngx_str_t                  text;
     ngx_uint_t                 no_key;   /* the limit does not apply */
     ngx_uint_t                 charged;
     ngx_http_sluice_charge_t  *charges;
@@ -30,9 +33,10 @@ typedef struct {
     sluice::LimitAnswer              answer;
 } ngx_http_sluice_limit_refusal_t;
 
-/* What stands before the table in a zone. */
+/* What stands before the hot keys and the table in a zone. */
 typedef struct {
     ngx_http_sluice_limit_counts_t  counts;
+    size_t                          hot_bytes;
     size_t                          table_bytes;
 } ngx_http_sluice_limit_head_t;
 
@@ -51,6 +55,8 @@ static ngx_int_t ngx_http_sluice_limit_device_charges(ngx_http_sluice_ctx_t *ctx
     std::string_view rows, ngx_uint_t records);
 static void ngx_http_sluice_limit_ask(const ngx_http_sluice_limit_t *limit,
     const ngx_http_sluice_limit_part_t *part, ngx_http_sluice_limit_refusal_t *worst);
+static sluice::LimitAnswer ngx_http_sluice_limit_charge_all(ngx_http_sluice_limit_zone_t *zone,
+    const sluice::GcraLimit &gcra, const ngx_http_sluice_charge_t *charge);
 static ngx_int_t ngx_http_sluice_limit_take(const ngx_http_sluice_limit_t *limit,
     ngx_http_sluice_limit_part_t *part, uint64_t *wait_ns,
     ngx_http_sluice_limit_refusal_t *refusal);
@@ -114,6 +120,13 @@ ngx_http_sluice_limit_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
+    if (old && zone->global != old->global) {
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "sluice_limit_zone \"%V\" had another scope previously: give the new one "
+                      "another name", &zone->name);
+        return NGX_ERROR;
+    }
+
     if (old || shm_zone->shm.exists) {
         return ngx_http_sluice_limit_attach(zone, static_cast<u_char *>(shpool->data));
     }
@@ -132,9 +145,14 @@ ngx_http_sluice_limit_zone_init(ngx_shm_zone_t *shm_zone, void *data)
     ngx_memzero(head, sizeof(ngx_http_sluice_limit_head_t));
     head->table_bytes = shm_zone->shm.addr + shm_zone->shm.size - memory
                         - NGX_HTTP_SLUICE_LIMIT_HEAD;
+    head->hot_bytes = zone->global ? sluice::HotKeys::bytes_in(head->table_bytes) : 0;
+    head->table_bytes -= head->hot_bytes;
     shpool->data = memory;
 
-    if (!sluice::LimitTable::create(memory + NGX_HTTP_SLUICE_LIMIT_HEAD, head->table_bytes, seed))
+    sluice::HotKeys::create(memory + NGX_HTTP_SLUICE_LIMIT_HEAD, head->hot_bytes);
+
+    if (!sluice::LimitTable::create(memory + NGX_HTTP_SLUICE_LIMIT_HEAD + head->hot_bytes,
+                                    head->table_bytes, seed))
     {
         ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
                       "sluice_limit_zone \"%V\" is too small", &zone->name);
@@ -156,8 +174,13 @@ ngx_http_sluice_limit_attach(ngx_http_sluice_limit_zone_t *zone, u_char *memory)
     limits = static_cast<ngx_http_sluice_limit_t **>(zone->limits.elts);
 
     for (ngx_uint_t i = 0; i < zone->limits.nelts; i++) {
+        const sluice::GcraLimit  &gcra = limits[i]->gcra;
+
         owed_max_ns = ngx_max(owed_max_ns,
-                              limits[i]->gcra.burst_ns() + limits[i]->gcra.delay_ns());
+                              zone->global
+                              ? sluice::GlobalLimit::owed_max_ns(gcra,
+                                                                 sluice::GlobalLimit::kEdgesMax)
+                              : gcra.burst_ns() + gcra.delay_ns());
     }
 
     for (ngx_uint_t i = 0; i < zone->limits.nelts; i++) {
@@ -166,17 +189,12 @@ ngx_http_sluice_limit_attach(ngx_http_sluice_limit_zone_t *zone, u_char *memory)
     }
 
     zone->counts = &head->counts;
-    zone->table = sluice::LimitTable::attach(memory + NGX_HTTP_SLUICE_LIMIT_HEAD,
+    zone->hot = sluice::HotKeys::attach(memory + NGX_HTTP_SLUICE_LIMIT_HEAD, head->hot_bytes);
+    zone->table = sluice::LimitTable::attach(memory + NGX_HTTP_SLUICE_LIMIT_HEAD + head->hot_bytes,
                                              head->table_bytes);
+    zone->table_of_all = sluice::GlobalLimit(zone->table, zone->hot);
 
     return zone->table ? NGX_OK : NGX_ERROR;
-}
-
-
-static uint64_t
-ngx_http_sluice_limit_now(void)
-{
-    return static_cast<uint64_t>(ngx_current_msec) * 1000000;
 }
 
 
@@ -316,18 +334,17 @@ static ngx_int_t
 ngx_http_sluice_limit_request_charge(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_limit_zone_t *zone, ngx_http_sluice_limit_part_t *part, uint64_t units)
 {
-    ngx_str_t  value;
-
     if (part->key == 0) {
-        if (ngx_http_complex_value(ctx->request, &zone->key, &value) != NGX_OK) {
+        if (ngx_http_complex_value(ctx->request, &zone->key, &part->text) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        part->key = zone->table.key(ngx_http_sluice_view(value));
-        part->no_key = value.len == 0;
+        part->key = zone->table.key(ngx_http_sluice_view(part->text));
+        part->no_key = part->text.len == 0;
     }
 
     part->one.key = part->key;
+    part->one.text = ngx_http_sluice_view(part->text);
     part->one.units = units;
     part->charges = &part->one;
     part->n = !part->no_key;
@@ -368,7 +385,7 @@ ngx_http_sluice_limit_device_charges(ngx_http_sluice_ctx_t *ctx,
 
         if (device != before) {
             key = zone->table.key(device);
-            *end++ = { key, 0, 0 };
+            *end++ = { key, device, 0, 0 };
             before = device;
         }
 
@@ -403,8 +420,12 @@ ngx_http_sluice_limit_ask(const ngx_http_sluice_limit_t *limit,
     ngx_http_sluice_limit_zone_t  *zone = ngx_http_sluice_limit_zone(limit);
 
     for (ngx_uint_t i = 0; i < part->n; i++) {
-        answer = zone->table.check(part->charges[i].key, limit->gcra, now,
-                                   part->charges[i].units);
+        const ngx_http_sluice_charge_t  &charge = part->charges[i];
+
+        answer = zone->global
+                 ? zone->table_of_all.check(charge.key, limit->gcra, now, charge.units,
+                                            ngx_http_sluice_global_edges())
+                 : zone->table.check(charge.key, limit->gcra, now, charge.units);
 
         if (answer.judgement.admitted()) {
             continue;
@@ -418,6 +439,22 @@ ngx_http_sluice_limit_ask(const ngx_http_sluice_limit_t *limit,
             *worst = { limit, &part->charges[i], answer };
         }
     }
+}
+
+
+static sluice::LimitAnswer
+ngx_http_sluice_limit_charge_all(ngx_http_sluice_limit_zone_t *zone, const sluice::GcraLimit &gcra,
+    const ngx_http_sluice_charge_t *charge)
+{
+    uint64_t  name = 0;
+
+    if (!zone->table_of_all.has_name(charge->key)) {
+        name = ngx_http_sluice_global_name(charge->text);
+    }
+
+    return zone->table_of_all.charge(charge->key, name, gcra, ngx_http_sluice_limit_now(),
+                                     charge->units, zone->when_full,
+                                     ngx_http_sluice_global_edges());
 }
 
 
@@ -438,8 +475,10 @@ ngx_http_sluice_limit_take(const ngx_http_sluice_limit_t *limit,
     for (ngx_uint_t i = 0; i < part->n; i++) {
         ngx_http_sluice_charge_t  *charge = &part->charges[i];
 
-        answer = zone->table.charge(charge->key, limit->gcra, now, charge->units,
-                                    zone->when_full);
+        answer = zone->global
+                 ? ngx_http_sluice_limit_charge_all(zone, limit->gcra, charge)
+                 : zone->table.charge(charge->key, limit->gcra, now, charge->units,
+                                      zone->when_full);
 
         if (answer.evicted) {
             ngx_atomic_fetch_add(&zone->counts->evicted, 1);
@@ -483,7 +522,12 @@ ngx_http_sluice_limit_undo(const ngx_http_sluice_limit_t *limit,
         const ngx_http_sluice_charge_t  &charge = part->charges[i];
 
         tat = charge.tat ? charge.tat : charged_ns + limit->gcra.cost_ns(charge.units);
-        zone->table.give_back(charge.key, limit->gcra, tat, now, charge.units);
+
+        if (zone->global) {
+            zone->table_of_all.give_back(charge.key, limit->gcra, tat, now, charge.units);
+        } else {
+            zone->table.give_back(charge.key, limit->gcra, tat, now, charge.units);
+        }
     }
 }
 
@@ -690,7 +734,9 @@ ngx_http_sluice_limit_detail(const ngx_http_sluice_ctx_t *ctx, ngx_http_sluice_t
 
     if (trouble == NGX_HTTP_SLUICE_LARGER_THAN_LIMIT) {
         p = ngx_sprintf(p, "; more than %uL at once can never pass, send less in one request",
-                        limit->gcra.largest());
+                        zone->global
+                        ? sluice::GlobalLimit::largest(limit->gcra, ngx_http_sluice_global_edges())
+                        : limit->gcra.largest());
 
     } else if (ctx->retry_after) {
         p = ngx_sprintf(p, "; nothing was stored, send again in %ui s", ctx->retry_after);

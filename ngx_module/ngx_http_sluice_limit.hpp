@@ -10,6 +10,8 @@
 #include "ngx_http_sluice.hpp"
 #include "ngx_http_sluice_answer.hpp"
 #include "common/gcra.hpp"
+#include "common/global_limit.hpp"
+#include "common/hot_keys.hpp"
 #include "common/limit_table.hpp"
 
 #define NGX_HTTP_SLUICE_LIMIT_ZONE_MIN  (64 * 1024)
@@ -43,10 +45,13 @@ typedef struct {
     sluice::WhenFull when_full;
     ngx_array_t limits;            /* of ngx_http_sluice_limit_t *, that share it */
     sluice::LimitTable table;
+    sluice::HotKeys hot;           /* if it is global */
+    sluice::GlobalLimit table_of_all;
     ngx_http_sluice_limit_counts_t *counts;
 
     unsigned by_device:1;
     unsigned bytes:1;
+    unsigned global:1;             /* all edges hold it together */
 } ngx_http_sluice_limit_zone_t;
 
 struct ngx_http_sluice_limit_s {
@@ -74,6 +79,12 @@ static inline ngx_http_sluice_limit_zone_t *
 ngx_http_sluice_limit_zone(const ngx_http_sluice_limit_t *limit)
 {
     return static_cast<ngx_http_sluice_limit_zone_t *>(limit->shm_zone->data);
+}
+
+static inline uint64_t
+ngx_http_sluice_limit_now(void)
+{
+    return static_cast<uint64_t>(ngx_current_msec) * 1000000;
 }
 
 /*

@@ -174,9 +174,16 @@ ngx_http_sluice_limit_zone_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *c
         } else if (ngx_strcmp(value[i].data, "full=closed") == 0) {
             zone->when_full = sluice::WhenFull::kRefuse;
 
+        } else if (ngx_strcmp(value[i].data, "scope=local") == 0) {
+            zone->global = 0;
+
+        } else if (ngx_strcmp(value[i].data, "scope=global") == 0) {
+            zone->global = 1;
+
         } else {
             return ngx_http_sluice_limit_error(cf, value[i],
-                "it takes zone=NAME:SIZE, rate=RATE, and full=open or full=closed, each once");
+                "it takes zone=NAME:SIZE, rate=RATE, full=open or full=closed, and scope=local or "
+                "scope=global, each once");
         }
     }
 

@@ -12,6 +12,7 @@ enum ngx_http_sluice_log_kind_e : ngx_uint_t {
     NGX_HTTP_SLUICE_LOG_REFUSED_FRAME = 0,
     NGX_HTTP_SLUICE_LOG_PROBE,
     NGX_HTTP_SLUICE_LOG_LOST,
+    NGX_HTTP_SLUICE_LOG_GLOBAL,
     NGX_HTTP_SLUICE_LOG_KINDS
 };
 

@@ -9,6 +9,7 @@
 #include "ngx_http_sluice_answer.hpp"
 #include "ngx_http_sluice_breaker.hpp"
 #include "ngx_http_sluice_counters.hpp"
+#include "ngx_http_sluice_global.hpp"
 #include "ngx_http_sluice_limit.hpp"
 #include "ngx_http_sluice_shed.hpp"
 #include "ngx_http_sluice_zone.hpp"
@@ -27,6 +28,7 @@ static void ngx_http_sluice_metrics_frames(sluice::MetricsText &text,
 static void ngx_http_sluice_metrics_redis(sluice::MetricsText &text,
     const ngx_http_sluice_counters_t &sum);
 static void ngx_http_sluice_metrics_limits(sluice::MetricsText &text);
+static void ngx_http_sluice_metrics_global(sluice::MetricsText &text);
 static void ngx_http_sluice_metrics_shed(sluice::MetricsText &text,
     const ngx_http_sluice_counters_t &sum);
 
@@ -72,6 +74,7 @@ ngx_http_sluice_metrics_handler(ngx_http_request_t *r)
     ngx_http_sluice_metrics_frames(text, sum);
     ngx_http_sluice_metrics_redis(text, sum);
     ngx_http_sluice_metrics_limits(text);
+    ngx_http_sluice_metrics_global(text);
     ngx_http_sluice_metrics_shed(text, sum);
 
     if (!text.fits()) {
@@ -289,6 +292,30 @@ ngx_http_sluice_metrics_limits(sluice::MetricsText &text)
             text.sample("limit", ngx_http_sluice_view(zone->name), zone->counts->*family.count);
         }
     }
+}
+
+
+static void
+ngx_http_sluice_metrics_global(sluice::MetricsText &text)
+{
+    const sluice::Edges                   edges = ngx_http_sluice_global_edges();
+    const ngx_http_sluice_global_zone_t  &shared = ngx_http_sluice_worker.zone->global;
+
+    if (!ngx_http_sluice_global_used(ngx_http_sluice_worker.global)) {
+        return;
+    }
+
+    ngx_http_sluice_metrics_number(text, "sluice_edge_limit_edges", "gauge",
+        "Edges that hold global limits together, as this one last heard.", edges.alive);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_limit_share", "gauge",
+        "Whether global limits are kept as this edge's share, for it does not hear of the others.",
+        !edges.heard);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_limit_calls_total", "counter",
+        "Calls to Redis that tell what global limits admitted.", shared.calls);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_limit_call_failures_total", "counter",
+        "Those that were not answered as they should be.", shared.failures);
+    ngx_http_sluice_metrics_number(text, "sluice_edge_limit_told_keys_total", "counter",
+        "Keys told in them.", shared.keys);
 }
 
 

@@ -8,6 +8,7 @@
 #include "ngx_http_sluice_commit.hpp"
 #include "ngx_http_sluice_conf.hpp"
 #include "ngx_http_sluice_directives.hpp"
+#include "ngx_http_sluice_global.hpp"
 #include "ngx_http_sluice_inflate.hpp"
 #include "ngx_http_sluice_redis.hpp"
 #include "ngx_http_sluice_turn.hpp"
@@ -95,8 +96,9 @@ ngx_http_sluice_init_process(ngx_cycle_t *cycle)
     worker->inflate = ngx_http_sluice_inflate_create(cycle, smcf);
     worker->watch = ngx_http_sluice_watch_create(cycle, smcf);
     worker->breaker = ngx_http_sluice_breaker_create(cycle, smcf, worker->zone);
+    worker->global = ngx_http_sluice_global_create(cycle, smcf);
     if (worker->commit == NULL || worker->reading == NULL || worker->inflate == NULL
-        || worker->watch == NULL || worker->breaker == NULL)
+        || worker->watch == NULL || worker->breaker == NULL || worker->global == NULL)
     {
         return NGX_ERROR;
     }
@@ -117,6 +119,7 @@ ngx_http_sluice_exit_process(ngx_cycle_t *cycle)
         return;
     }
 
+    ngx_http_sluice_global_destroy(worker->global);
     ngx_http_sluice_watch_destroy(worker->watch);
     ngx_http_sluice_breaker_destroy(worker->breaker);
     ngx_http_sluice_redis_destroy(worker->redis);

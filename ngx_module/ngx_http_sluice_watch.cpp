@@ -64,7 +64,6 @@ static void ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch);
 static std::string_view ngx_http_sluice_watch_config(const sluice::Reply &reply,
     std::string_view name);
 static void ngx_http_sluice_watch_timer_handler(ngx_event_t *ev);
-static ngx_uint_t ngx_http_sluice_watch_elected(ngx_http_sluice_zone_t *zone);
 
 
 ngx_http_sluice_watch_t *
@@ -398,33 +397,9 @@ ngx_http_sluice_watch_timer_handler(ngx_event_t *ev)
     }
 
     if (ngx_http_sluice_redis_ready(redis)
-        && ngx_http_sluice_watch_elected(ngx_http_sluice_worker.zone))
+        && ngx_http_sluice_lease_take(&ngx_http_sluice_worker.zone->watcher,
+                                      NGX_HTTP_SLUICE_WATCH_LEASE))
     {
         ngx_http_sluice_redis_send(redis, ngx_http_sluice_watch_probe(watch));
     }
-}
-
-
-/* A lease rather than a lock: a watcher that was killed is followed by the next to look. */
-
-static ngx_uint_t
-ngx_http_sluice_watch_elected(ngx_http_sluice_zone_t *zone)
-{
-    const ngx_atomic_uint_t  pid = ngx_pid;
-    const ngx_atomic_uint_t  watcher = zone->watcher;
-
-    if (watcher != pid) {
-        if (watcher != 0
-            && static_cast<ngx_msec_int_t>(ngx_current_msec - zone->watcher_until) < 0)
-        {
-            return 0;
-        }
-        if (!ngx_atomic_cmp_set(&zone->watcher, watcher, pid)) {
-            return 0;
-        }
-    }
-
-    zone->watcher_until = ngx_current_msec + NGX_HTTP_SLUICE_WATCH_LEASE;
-
-    return 1;
 }

@@ -8,6 +8,8 @@
 
 #include "ngx_http_sluice.hpp"
 #include "ngx_http_sluice_counters.hpp"
+#include "ngx_http_sluice_global.hpp"
+#include "ngx_http_sluice_lease.hpp"
 #include "ngx_http_sluice_shed.hpp"
 
 enum ngx_http_sluice_postgres_e : ngx_uint_t {
@@ -20,8 +22,7 @@ enum ngx_http_sluice_postgres_e : ngx_uint_t {
 struct ngx_http_sluice_zone_s {
     ngx_atomic_t layout;         /* NGX_HTTP_SLUICE_ZONE_LAYOUT */
 
-    ngx_atomic_t watcher;        /* pid of the worker that checks Redis */
-    ngx_atomic_t watcher_until;  /* when its lease ends */
+    ngx_http_sluice_lease_t watcher;  /* checks Redis */
 
     ngx_atomic_t checked;        /* when Redis last told its state; 0 = never */
     ngx_atomic_t durability;
@@ -29,11 +30,12 @@ struct ngx_http_sluice_zone_s {
 
     sluice::Breaker breaker;
     ngx_http_sluice_shed_zone_t shed;
+    ngx_http_sluice_global_zone_t global;
 
     ngx_http_sluice_counters_t counters[NGX_HTTP_SLUICE_SLOTS];
 };
 
-#define NGX_HTTP_SLUICE_ZONE_LAYOUT 5
+#define NGX_HTTP_SLUICE_ZONE_LAYOUT 6
 #define NGX_HTTP_SLUICE_ZONE_MIN    (256 * 1024)
 
 /* A state older than this is no state. */
