@@ -6,6 +6,8 @@ from harness.waiting import free_port, wait_until
 
 # The least that the edge and the loader need; the README's rights.
 EDGE = "+xadd +client|setname +config|get +info +role +hmget +xlen +select ~logs:stream*"
+# And what limits with scope=global take.
+GLOBAL = "+eval +time +get +set +zadd +zremrangebyscore +zcard +pexpire"
 LOADER = "+@stream +select +client|setname +hset +hgetall +hdel +pexpire +time +eval ~logs:stream*"
 
 
@@ -37,6 +39,20 @@ def test_users_with_few_rights_are_enough(secured):
     secured.wait_rows(10)
     names = {client["name"] for client in secured.redis.client.client_list()}
     assert any(name.startswith("sluice-edge-") for name in names), names
+
+
+def test_global_limits_need_a_few_more(secured):
+    zone = "sluice_limit_zone $http_x_client zone=all:64k rate=1r/m scope=global;"
+    secured.nginx.edit("    sluice_zone sluice:512k;", f"    sluice_zone sluice:512k;\n{zone}")
+    secured.nginx.edit("sluice log;", "sluice log; sluice_limit zone=all burst=3;")
+    secured.redis.conf = secured.redis.conf.replace(EDGE, f"{EDGE} {GLOBAL}")
+    secured.start()
+    api = secured.api()
+    record = {"device_id": "d", "log_level": "INFO", "message": "m"}
+    statuses = [api.post("/api/log", record, **{"X-Client": "a"}).status for _ in range(4)]
+    assert statuses == [200, 200, 200, 429]
+    wait_until(lambda: secured.redis.client.keys("logs:stream:limit:all:*"), 5, "it is told")
+    assert "limits of all edges" not in secured.nginx.error_text()
 
 
 def test_a_wrong_password_is_told_and_recovers(secured):

@@ -40,7 +40,9 @@ class Stack:
         self.server = Server(self.folder, self.redis.url, self.postgres.dsn, serve)
         self.nginx = nginx(self.folder, workers, nginx_edits)
         self.parts = [self.redis, self.postgres, self.loader, self.server, self.nginx]
+        self.nginx_edits = nginx_edits
         self.more_loaders = []
+        self.more_edges = []
         self.allowed = []
         self.apis = []
         self.files_at_start = {}
@@ -66,6 +68,17 @@ class Stack:
         self.more_loaders.append(loader)
         self.parts.append(loader)
         return loader
+
+    def add_edge(self, workers=1):
+        """Another nginx on the same Redis, not started, configured as the first was."""
+        folder = self.folder / f"edge-{len(self.more_edges) + 2}"
+        for name in ("log", "app/conf"):
+            (folder / name).mkdir(parents=True)
+        edge = NginxServer(folder, workers, self.nginx_edits)
+        edge.edit(f"unix://{folder}/redis.sock", self.redis.url)
+        self.more_edges.append(edge)
+        self.parts.append(edge)
+        return edge
 
     def start(self):
         for part in self.parts:
@@ -133,12 +146,15 @@ class Stack:
         for api in self.apis:
             api.close()
         troubles = self._leaked_files("worker", self.nginx)
-        troubles += self._stop(self.nginx)
+        for edge in (self.nginx, *self.more_edges):
+            troubles += self._stop(edge)
         for part in (self.server, self.loader, *self.more_loaders):
             troubles += self._leaked_files(part.name, part)
             troubles += self._stop(part)
         troubles += self._stop(self.postgres)
         troubles += self._stop(self.redis)
+        for edge in self.more_edges:
+            troubles += bad_lines(edge.folder, self.allowed)
         return troubles + bad_lines(self.folder, self.allowed)
 
     def _leaked_files(self, name, part):
@@ -167,6 +183,8 @@ class Stack:
         target = LOGS_OF_FAILED / name
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(self.folder / "log", target)
+        for edge in self.more_edges:
+            shutil.copytree(edge.folder / "log", target / edge.folder.name)
         shutil.copy(self.nginx.conf_path, target) if self.nginx.conf_path.exists() else None
         return target
 
