@@ -14,6 +14,7 @@ ngx_http_sluice_hold(ngx_http_sluice_waiting_t *waiting, ngx_queue_t *queue,
     u_char              *p;
     ngx_event_t         *hold;
     ngx_http_request_t  *r = ctx->request;
+    ngx_event_t         *rev = r->connection->read;
 
     p = static_cast<u_char *>(ngx_pnalloc(r->pool, rows.size()));
     hold = static_cast<ngx_event_t *>(ngx_pcalloc(r->pool, sizeof(ngx_event_t)));
@@ -35,6 +36,11 @@ ngx_http_sluice_hold(ngx_http_sluice_waiting_t *waiting, ngx_queue_t *queue,
 
     ngx_http_sluice_waiting_enter(waiting, queue, ctx);
     ngx_add_timer(hold, ctx->hold_ms);
+
+    /* a client that left right behind its body has told that already */
+    if (r->http_version < NGX_HTTP_VERSION_20 && rev->ready && !rev->posted) {
+        ngx_post_event(rev, &ngx_posted_events);
+    }
 
     return NGX_DONE;
 }

@@ -532,13 +532,15 @@ ngx_http_sluice_limit_undo(const ngx_http_sluice_limit_t *limit,
 }
 
 
+/* Who has passed all of them was limited by none. */
+
 static void
 ngx_http_sluice_limit_note(ngx_http_sluice_ctx_t *ctx, const ngx_http_sluice_limit_t *limit,
     ngx_uint_t verdict)
 {
     if (verdict > ctx->limit_verdict || verdict == NGX_HTTP_SLUICE_LIMIT_REFUSED) {
         ctx->limit_verdict = verdict;
-        ctx->limited_by = limit;
+        ctx->limited_by = verdict == NGX_HTTP_SLUICE_LIMIT_PASSED ? NULL : limit;
     }
 }
 
