@@ -32,6 +32,9 @@ FLOOR = """
         location / {
 """
 
+# One client sends it all.
+NO_LIMITS = [("sluice_limit_zone $", "# sluice_limit_zone $"), ("sluice_limit zone=clients", "# ")]
+
 # name, records (0: one as itself), connections, form of the body
 CASES = [
     ("single, 64 connections", 0, 64, "json"),
@@ -59,6 +62,7 @@ class Bench:
             ("nginx-error.log info;", "nginx-error.log warn;"),
             ("access_log /", "access_log off; #"),
             ("sluice_durability fsync;", "sluice_durability everysec;"),
+            *NO_LIMITS,
             ("        location / {\n", FLOOR), *edits,
         ])
 

@@ -23,6 +23,9 @@ class NginxServer(Process):
         )
         self.workers = workers
         self.edit("nginx-error.log warn;", "nginx-error.log info;")
+        # The shipped limits are in force, but tests may be quicker than a client should be.
+        self.edit("rate=10000r/s;", "rate=1000000000r/s;")
+        self.edit("burst=20000;", "burst=1000000000;")
         for old, new in edits:
             self.edit(old, new)
 
