@@ -6,8 +6,10 @@ import shutil
 import pytest
 
 from harness.build import MODULE, NGINX, SLUICED
+from harness.scripted_redis import ScriptedRedis
 from harness.stack import Stack
 from harness.template import make_template
+from harness.waiting import wait_until
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +50,24 @@ def make_stack(request, template):
                 print(f"logs kept in {kept}")
             stack.remove()
     assert not troubles, "\n".join(troubles)
+
+
+@pytest.fixture
+def make_edge(make_stack):
+    """Makes stacks of which only nginx runs, in front of a scripted Redis, and starts them."""
+    started = []
+
+    def make(*nginx_edits, workers=1):
+        stack = make_stack(workers=workers, nginx_edits=nginx_edits)
+        stack.scripted = ScriptedRedis(stack.folder).start()
+        started.append(stack.scripted)
+        stack.nginx.start()
+        wait_until(lambda: stack.api().get("/health/ready").status == 200, 10, "the edge is ready")
+        return stack
+
+    yield make
+    for scripted in started:
+        scripted.stop()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 
 from harness.waiting import wait_until
 
-LINE = re.compile(r'^[a-z_]+(\{[a-z]+="[^"]*"\})? \d+(\.\d+)?$')
+LINE = re.compile(r'^[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \d+(\.\d+)?$')
 
 
 def metrics(api):
@@ -80,4 +80,5 @@ def test_the_access_log_tells_what_became_of_a_request(stack, api):
     wait_until(lambda: len(lines()) == 2, 5, "both POSTs are logged")
     stored, refused = (line.split('"')[-1].split() for line in lines())
     assert stored[:3] == ["queued", "1", "-"] and float(stored[3]) > 0
-    assert refused == ["refused", "1", "empty", "-"]
+    assert stored[4:] == ["-", "PASSED"]
+    assert refused == ["refused", "1", "empty", "-", "-", "-"]

@@ -9,6 +9,7 @@ import pytest
 RECORD = {"device_id": "d", "log_level": "INFO", "message": "m"}
 LOCATION = "        location / {\n"
 LOG = "            sluice log;\n"
+HTTP = "sluice_timeout 5s;"
 
 
 @pytest.mark.parametrize("old, new, says", [
@@ -62,6 +63,41 @@ LOG = "            sluice log;\n"
     ('sluice_redis "', 'sluice_redis unix:///x password_file=/nonexistent; #"', "/nonexistent"),
     ('sluice_redis "', 'sluice_redis unix:///x password=secret; #"', "password_file=PATH"),
     ('sluice_redis "', '#"', '"sluice_redis" is missing'),
+    (HTTP, HTTP + " sluice_limit_zone $host;", 'invalid number of arguments'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k;", 'needs zone=NAME:SIZE and rate=RATE'),
+    (HTTP, HTTP + " sluice_limit_zone $host rate=1r/s;", 'needs zone=NAME:SIZE and rate=RATE'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x rate=1r/s;", 'zone=NAME:SIZE, a name of'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=:64k rate=1r/s;", 'zone=NAME:SIZE, a name of'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:63k rate=1r/s;", '64k at least'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:lots rate=1r/s;", '64k at least'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x.y:64k rate=1r/s;", 'letters, digits, _ and -'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=" + 65 * "x" + ":64k rate=1r/s;", 'of 1 to 64 letters'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k rate=1;", 'rate=500r/s'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k rate=1r/h;", 'rate=500r/s'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k rate=0r/s;", 'rate=500r/s'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k rate=-1r/s;", 'rate=500r/s'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k rate=1kr/s;", 'rate=500r/s'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k rate=1q/s;", 'rate=500r/s'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k rate=2000gb/s;", 'rate=20mb/s'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k rate=1b/s rate=1r/s;", 'each once'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k zone=y:64k rate=1r/s;", 'each once'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=x:64k rate=1r/s full=half;", 'full=open or full=closed'),
+    (HTTP, HTTP + " sluice_limit_zone $nothing zone=x:64k rate=1r/s;", 'unknown "nothing" variable'),
+    (HTTP, HTTP + " sluice_limit_zone host zone=x:64k rate=1r/s;", 'everybody would share it'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=clients:16m rate=1r/s;", 'is there already'),
+    (HTTP, HTTP + " sluice_limit_zone $host zone=sluice:512k rate=1r/s;", 'already declared for a different use'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=nothing;", 'names zone "nothing", but there is no'),
+    ("sluice batch;", "sluice batch; sluice_limit burst=5;", 'needs zone=NAME'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients burst=0;", 'a number of records'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients burst=-5;", 'a number of records'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients burst=many;", 'a number of records'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients delay=0;", '60s at most'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients delay=61s;", '60s at most'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients delay=soon;", '60s at most'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients burst=1 burst=2;", 'each once'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients nodelay;", 'delay=TIME and dry_run'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients; sluice_limit zone=clients;", 'this zone limits here already'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients; sluice_limit_status 400;", 'invalid value "400"'),
 ])
 def test_mistakes_are_told_with_their_remedy(make_stack, old, new, says):
     stack = make_stack(nginx_edits=[(old, new)])
