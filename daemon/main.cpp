@@ -1,129 +1,113 @@
-// sluiced load | serve | migrate: the command line.
-#include <getopt.h>
-#include <unistd.h>
-
+// sluiced COMMAND: the command line. What the commands do is in commands/.
 #include <cstdio>
 #include <exception>
 #include <string>
 #include <string_view>
+#include <vector>
 
-#include "daemon/load/loader.hpp"
+#include "daemon/commands/commands.hpp"
 #include "daemon/log.hpp"
-#include "daemon/pg_migrate.hpp"
-#include "daemon/process.hpp"
-#include "daemon/serve/server.hpp"
-#include "daemon/settings.hpp"
+#include "daemon/nearest.hpp"
 
 namespace {
 
-constexpr const char* kUsage =
-    "usage: sluiced load|serve|migrate [--config FILE] [--pid-file FILE]\n"
-    "\n"
-    "  load      moves frames from the stream into Postgres, exactly once\n"
-    "  serve     answers queries over HTTP\n"
-    "  migrate   brings the database's schema up to date, and ends\n"
-    "\n"
-    "  --config FILE     settings; without it those of the environment and the defaults\n"
-    "  --pid-file FILE   holds the process id while it runs\n"
-    "  --help, --version\n"
-    "\n"
-    "Every setting of the file can be given as SLUICED_<SECTION>_<KEY> in the environment.\n";
+using sluice::Command;
+using sluice::kExitFailed;
+using sluice::kExitGood;
+using sluice::kExitUsage;
 
-constexpr int kExitUsage = 2;
+constexpr const char* kHelpEnd = R"(
+  sluiced COMMAND --help   what it does, its options, an example
+  sluiced --version
 
-struct CommandLine {
-    std::string command;
-    std::string config;
-    std::string pid_file;
-};
+Settings come from --config FILE (TOML). Each of them can be given as SLUICED_<SECTION>_<KEY> in the
+environment, which wins: redis.url is SLUICED_REDIS_URL.
 
-int usage_error(const char* what) {
-    fprintf(stderr, "sluiced: %s\n%s", what, kUsage);
+first steps:
+  sluiced migrate --config sluiced.toml     makes the tables
+  sluiced check --config sluiced.toml       says what is wrong, and what to do about it
+  sluiced load --config sluiced.toml        runs until it is stopped
+
+exit: 0 good, 1 failed or something was found, 2 wrong usage or settings
+)";
+
+std::vector<const Command*> all_commands() {
+    return {&sluice::load_command(), &sluice::serve_command(), &sluice::check_command(),
+            &sluice::migrate_command()};
+}
+
+void print_help() {
+    fputs("usage: sluiced COMMAND [OPTION...]\n\n", stdout);
+    for (const Command* command : all_commands()) {
+        printf("  %-14s %s\n", command->name, command->summary);
+    }
+    fputs(kHelpEnd, stdout);
+}
+
+int usage_error(const std::string& what, const std::string& help) {
+    fprintf(stderr, "sluiced: %s (%s --help tells more)\n", what.c_str(), help.c_str());
     return kExitUsage;
 }
 
-// -1 to go on, else the exit code.
-int parse_command_line(int argc, char** argv, CommandLine* out) {
-    static const option kOptions[] = {{"config", required_argument, nullptr, 'c'},
-                                      {"pid-file", required_argument, nullptr, 'p'},
-                                      {"help", no_argument, nullptr, 'h'},
-                                      {"version", no_argument, nullptr, 'v'},
-                                      {nullptr, 0, nullptr, 0}};
-    for (int code; (code = getopt_long(argc, argv, "", kOptions, nullptr)) != -1;) {
-        switch (code) {
-            case 'c':
-                out->config = optarg;
-                break;
-            case 'p':
-                out->pid_file = optarg;
-                break;
-            case 'h':
-                fputs(kUsage, stdout);
-                return 0;
-            case 'v':
-                puts("sluiced " SLUICE_VERSION);
-                return 0;
-            default:
-                return usage_error("unknown option");
+int refuse_command(const std::string& name) {
+    std::vector<std::string> names = {"--help", "--version"};
+    for (const Command* command : all_commands()) {
+        names.emplace_back(command->name);
+    }
+    return usage_error(
+        "unknown command " + name + ": did you mean " + sluice::nearest(name, names) + "?",
+        "sluiced");
+}
+
+int run(const Command& command, const std::vector<std::string>& given) {
+    for (const std::string& word : given) {
+        if (word == "--") {
+            break;
+        }
+        if (word == "--help") {
+            fputs(command.help, stdout);
+            return kExitGood;
         }
     }
-    if (optind + 1 != argc) {
-        return usage_error("one command is wanted");
-    }
-    out->command = argv[optind];
-    return -1;
-}
-
-int run_migrate(const sluice::Settings& settings) {
-    sluice::PgOptions options;
-    options.dsn = settings.postgres_dsn;
-    options.application_name = "sluiced-migrate";
-    options.timeout_ms = settings.postgres_timeout_ms;
-    sluice::PgConnection connection(std::move(options));
-    if (!connection.connect() || !sluice::migrate(&connection)) {
-        sluice::log_error("migrating failed")
-            .with("sqlstate", connection.error().sqlstate)
-            .with("error", connection.error().message);
-        return 1;
-    }
-    sluice::log_info("the schema is up to date");
-    return 0;
-}
-
-int run(const CommandLine& line) {
-    const sluice::Settings settings = sluice::load_settings(line.config, environ);
-    sluice::PidFile pid_file;
-    std::string error;
-    if (!pid_file.create(line.pid_file, &error)) {
-        sluice::log_error(error);
-        return 1;
-    }
-    if (line.command == "migrate") {
-        return run_migrate(settings);
-    }
-    sluice::StopSignals signals;
-    return line.command == "load" ? sluice::run_loader(settings, &signals)
-                                  : sluice::run_server(settings, &signals);
-}
-
-}  // namespace
-
-int main(int argc, char** argv) {
-    CommandLine line;
-    const int code = parse_command_line(argc, argv, &line);
-    if (code >= 0) {
-        return code;
-    }
-    if (line.command != "load" && line.command != "serve" && line.command != "migrate") {
-        return usage_error("the commands are load, serve and migrate");
-    }
     try {
-        return run(line);
+        std::vector<sluice::Option> options = command.options;
+        options.push_back({"--config", true});
+        const sluice::Arguments arguments(given, options);
+        if (!command.takes_words && !arguments.words().empty()) {
+            throw sluice::UsageError("nothing is known of " + arguments.words().front());
+        }
+        return command.run(arguments);
+    } catch (const sluice::UsageError& error) {
+        return usage_error(std::string(command.name) + ": " + error.what(),
+                           std::string("sluiced ") + command.name);
     } catch (const sluice::SettingsError& error) {
         sluice::log_error("settings are wrong").with("error", error.what());
         return kExitUsage;
     } catch (const std::exception& error) {
         sluice::log_error("failed").with("error", error.what());
-        return 1;
+        return kExitFailed;
     }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const std::vector<std::string> words(argv + 1, argv + argc);
+    if (words.empty()) {
+        return usage_error("a command is wanted", "sluiced");
+    }
+    if (words[0] == "--help") {
+        print_help();
+        return kExitGood;
+    }
+    if (words[0] == "--version") {
+        puts("sluiced " SLUICE_VERSION);
+        return kExitGood;
+    }
+    for (const Command* command : all_commands()) {
+        if (words[0] == command->name) {
+            return run(*command, {words.begin() + 1, words.end()});
+        }
+    }
+    return refuse_command(words[0]);
 }

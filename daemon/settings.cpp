@@ -13,6 +13,7 @@
 #include <toml++/toml.h>
 
 #include "common/redis_url.hpp"
+#include "daemon/nearest.hpp"
 
 namespace sluice {
 namespace {
@@ -68,33 +69,13 @@ std::string environment_name(const Setting& setting) {
     return name;
 }
 
-size_t edit_distance(std::string_view a, std::string_view b) {
-    std::vector<size_t> row(b.size() + 1);
-    for (size_t j = 0; j <= b.size(); ++j) {
-        row[j] = j;
-    }
-    for (size_t i = 0; i < a.size(); ++i) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t j = 0; j < b.size(); ++j) {
-            const size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-            diagonal = row[j + 1];
-            row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
-        }
-    }
-    return row.back();
-}
-
 template <typename NameOf>
 [[noreturn]] void refuse_unknown(const std::string& name, NameOf name_of) {
-    std::string nearest;
+    std::vector<std::string> names;
     for (const Setting& setting : kSettings) {
-        const std::string candidate = name_of(setting);
-        if (nearest.empty() || edit_distance(name, candidate) < edit_distance(name, nearest)) {
-            nearest = candidate;
-        }
+        names.push_back(name_of(setting));
     }
-    throw SettingsError("unknown setting " + name + ": did you mean " + nearest + "?");
+    throw SettingsError("unknown setting " + name + ": did you mean " + nearest(name, names) + "?");
 }
 
 void check_range(const Setting& setting, const std::string& name, int64_t value, const char* unit) {

@@ -1,0 +1,21 @@
+// The parts of sluiced check, each about one neighbour.
+#pragma once
+
+#include <cstdint>
+
+#include "daemon/commands/finding.hpp"
+#include "daemon/commands/redis_rules.hpp"
+#include "daemon/settings.hpp"
+
+namespace sluice {
+
+void check_redis(const Settings& settings, Durability wanted, Findings* findings);
+void check_postgres(const Settings& settings, Findings* findings);
+void check_server(const Settings& settings, Findings* findings);
+
+// By how much a clock differs from this host's, told between two looks at that one: where it falls
+// outside of them. All in microseconds.
+[[nodiscard]] Finding judge_clock(const char* check, const char* whose, int64_t theirs_us,
+                                  int64_t before_us, int64_t after_us);
+
+}  // namespace sluice

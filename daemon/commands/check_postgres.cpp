@@ -1,0 +1,200 @@
+// sluiced check: Postgres.
+#include <string>
+#include <utility>
+
+#include "daemon/clock.hpp"
+#include "daemon/commands/check.hpp"
+#include "daemon/commands/postgres_rules.hpp"
+#include "daemon/pg_connection.hpp"
+#include "daemon/pg_migrate.hpp"
+#include "daemon/pg_partition.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kDayUs = 86400LL * 1000 * 1000;
+
+PgOptions options_of(const Settings& settings) {
+    PgOptions options;
+    options.dsn = settings.postgres_dsn;
+    options.application_name = "sluiced-check";
+    options.session = "SET TimeZone = 'UTC'";
+    options.timeout_ms = settings.postgres_timeout_ms;
+    return options;
+}
+
+class PostgresCheck {
+  public:
+    PostgresCheck(const Settings& settings, Findings* findings)
+        : postgres_(options_of(settings)), findings_(*findings) {}
+
+    void run();
+
+  private:
+    void add(Verdict verdict, const char* check, std::string what, std::string todo = "") {
+        findings_.push_back({verdict, check, "postgres: " + std::move(what), std::move(todo)});
+    }
+    bool connect();
+    bool check_settings();
+    bool check_clock();
+    bool check_schema();
+    bool check_rights();
+    bool check_partitions();
+
+    PgConnection postgres_;
+    Findings& findings_;
+    int64_t now_us_ = 0;  // by Postgres' clock
+    bool schema_is_current_ = false;
+};
+
+void PostgresCheck::run() {
+    if (!connect()) {
+        return;
+    }
+    const bool asked = check_settings() && check_clock() && check_schema() &&
+                       (!schema_is_current_ || (check_rights() && check_partitions()));
+    if (!asked) {
+        add(Verdict::kFail, "postgres_connection",
+            "it could not be asked everything: " + postgres_.error().message,
+            "run it again; look at Postgres' log");
+    }
+}
+
+bool PostgresCheck::connect() {
+    if (!postgres_.connect()) {
+        add(Verdict::kFail, "postgres_connection", postgres_.error().message,
+            "start Postgres; is postgres.dsn right, and may this user connect (pg_hba.conf)?");
+        return false;
+    }
+    const PgRows who = postgres_.query("SELECT current_database(), current_user");
+    if (!who) {
+        return true;  // the next question will say why
+    }
+    add(Verdict::kOk, "postgres_connection",
+        "the database " + std::string(who.text(0, 0)) + " answers " + std::string(who.text(0, 1)));
+    return true;
+}
+
+bool PostgresCheck::check_settings() {
+    const PgRows rows =
+        postgres_.query("SELECT name, setting FROM pg_settings WHERE name = ANY ($1::text[])",
+                        {kPostgresSettingNames});
+    const PgRows recovery = postgres_.query("SELECT pg_is_in_recovery()");
+    if (!rows || !recovery) {
+        return false;
+    }
+    PostgresSettings settings;
+    for (int row = 0; row < rows.count(); ++row) {
+        settings.emplace(rows.text(row, 0), rows.text(row, 1));
+    }
+    for (Finding& finding : judge_postgres(settings, recovery.text(0, 0) == "t")) {
+        findings_.push_back(std::move(finding));
+    }
+    return true;
+}
+
+bool PostgresCheck::check_clock() {
+    const int64_t before_us = wall_us();
+    const PgRows time =
+        postgres_.query("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint");
+    const int64_t after_us = wall_us();
+    if (!time) {
+        return false;
+    }
+    now_us_ = time.integer(0, 0);
+    findings_.push_back(judge_clock("postgres_clock", "postgres", now_us_, before_us, after_us));
+    return true;
+}
+
+bool PostgresCheck::check_schema() {
+    schema_is_current_ = schema_is_current(&postgres_);
+    if (schema_is_current_) {
+        add(Verdict::kOk, "postgres_schema",
+            "the schema is up to date (" + std::string(migrations().back().name) + ")");
+    } else if (postgres_.error().failure == PgFailure::kNone) {
+        add(Verdict::kFail, "postgres_schema", "the schema lacks migrations",
+            "sluiced migrate, as the role that owns the tables or shall own them");
+    } else if (postgres_.error().sqlstate == "42501") {
+        add(Verdict::kFail, "postgres_rights", postgres_.error().message,
+            "GRANT SELECT ON schema_migrations; better, let this role own the tables");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+// Of partitions it is the parents' rights that count, and who makes them has to own the parents.
+bool PostgresCheck::check_rights() {
+    const PgRows rows = postgres_.query(
+        "SELECT what, \"grant\" FROM ("
+        " SELECT privilege || ' on ' || name AS what,"
+        "  'GRANT ' || privilege || ' ON ' || name AS \"grant\","
+        "  has_table_privilege(name, privilege) AS has"
+        " FROM (VALUES ('logs', '{SELECT,INSERT}'::text[]), ('ledger', '{SELECT,INSERT,DELETE}'),"
+        "  ('idempotency', '{SELECT,INSERT,UPDATE,DELETE}'),"
+        "  ('counters', '{SELECT,INSERT,UPDATE,DELETE}'),"
+        "  ('dead_letters', '{SELECT,INSERT,UPDATE,DELETE}')) AS needed (name, privileges),"
+        "  unnest(privileges) AS privilege"
+        " UNION ALL SELECT 'USAGE on log_id_blocks', 'GRANT USAGE ON SEQUENCE log_id_blocks',"
+        "  has_sequence_privilege('log_id_blocks', 'USAGE')"
+        " UNION ALL SELECT 'to own ' || relname, 'ALTER TABLE ' || relname || ' OWNER',"
+        "  pg_has_role(relowner, 'USAGE')"
+        "  FROM pg_class WHERE oid IN ('logs'::regclass, 'ledger'::regclass)"
+        " UNION ALL SELECT 'CREATE on the schema ' || nspname, 'GRANT CREATE ON SCHEMA ' || "
+        "nspname,"
+        "  has_schema_privilege(pg_namespace.oid, 'CREATE') FROM pg_namespace"
+        "  WHERE oid = (SELECT relnamespace FROM pg_class WHERE oid = 'logs'::regclass)"
+        ") AS rights WHERE NOT has ORDER BY what");
+    if (!rows) {
+        return false;
+    }
+    if (rows.count() == 0) {
+        add(Verdict::kOk, "postgres_rights", "the role may do all that a loader does");
+        return true;
+    }
+    const PgRows who = postgres_.query("SELECT quote_ident(current_user)");
+    if (!who) {
+        return false;
+    }
+    std::string missing;
+    std::string grants;
+    for (int row = 0; row < rows.count(); ++row) {
+        missing.append(row == 0 ? "" : ", ").append(rows.text(row, 0));
+        grants.append(row == 0 ? "" : "; ").append(rows.text(row, 1)).append(" TO ");
+        grants.append(who.text(0, 0));
+    }
+    add(Verdict::kFail, "postgres_rights", "the role lacks " + missing, grants);
+    return true;
+}
+
+bool PostgresCheck::check_partitions() {
+    std::string missing;
+    for (const int64_t day : {now_us_ / kDayUs, now_us_ / kDayUs + 1}) {
+        const std::string name = partition_name(PartitionKind::kLogDay, day);
+        const PgRows found = postgres_.query(
+            "SELECT 1 FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+            " WHERE inhparent = 'logs'::regclass AND NOT inhdetachpending"
+            " AND relname ~ ('^' || $1 || '(_[0-9]+)?$')",
+            {name.c_str()});
+        if (!found) {
+            return false;
+        }
+        missing += found.count() != 0 ? "" : (missing.empty() ? "" : ", ") + name;
+    }
+    if (missing.empty()) {
+        add(Verdict::kOk, "postgres_partitions", "today and tomorrow have their partitions");
+    } else {
+        add(Verdict::kWarn, "postgres_partitions", "partitions that are not there yet: " + missing,
+            "a loader that runs makes them ahead, or when a record needs one; if it does run, look"
+            " at its log");
+    }
+    return true;
+}
+
+}  // namespace
+
+void check_postgres(const Settings& settings, Findings* findings) {
+    PostgresCheck(settings, findings).run();
+}
+
+}  // namespace sluice

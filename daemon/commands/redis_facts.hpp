@@ -1,0 +1,22 @@
+// What is asked of Redis by more than one command.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "daemon/commands/redis_rules.hpp"
+#include "daemon/redis_connection.hpp"
+#include "daemon/settings.hpp"
+
+namespace sluice {
+
+[[nodiscard]] RedisLogin redis_login_of(const Settings& settings, const char* client_name);
+// Where it is, without a password.
+[[nodiscard]] std::string redis_place(const Settings& settings);
+
+[[nodiscard]] RedisFacts ask_redis_facts(RedisConnection* redis);
+
+// A reply of names and values by turns, as of HGETALL, CONFIG GET and XINFO; numbers as text.
+[[nodiscard]] std::map<std::string, std::string, std::less<>> fields_of(const RedisValue& reply);
+
+}  // namespace sluice

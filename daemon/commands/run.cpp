@@ -1,0 +1,130 @@
+// sluiced load | serve | migrate: the daemons, and what prepares the database for them.
+#include <unistd.h>
+
+#include "daemon/commands/commands.hpp"
+#include "daemon/load/loader.hpp"
+#include "daemon/log.hpp"
+#include "daemon/pg_migrate.hpp"
+#include "daemon/process.hpp"
+#include "daemon/serve/server.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr Option kPidFile = {"--pid-file", true};
+
+// run_loader or run_server, with what both need.
+int run_daemon(const Arguments& arguments, int (*run)(const Settings&, StopSignals*)) {
+    const Settings settings = settings_of(arguments);
+    PidFile pid_file;
+    std::string error;
+    if (!pid_file.create(arguments.value(kPidFile.name), &error)) {
+        log_error(error);
+        return kExitFailed;
+    }
+    StopSignals signals;
+    return run(settings, &signals);
+}
+
+int run_load(const Arguments& arguments) {
+    return run_daemon(arguments, run_loader);
+}
+
+int run_serve(const Arguments& arguments) {
+    return run_daemon(arguments, run_server);
+}
+
+int run_migrate(const Arguments& arguments) {
+    const Settings settings = settings_of(arguments);
+    PgOptions options;
+    options.dsn = settings.postgres_dsn;
+    options.application_name = "sluiced-migrate";
+    options.timeout_ms = settings.postgres_timeout_ms;
+    PgConnection connection(std::move(options));
+    if (!connection.connect() || !migrate(&connection)) {
+        log_error("migrating failed")
+            .with("sqlstate", connection.error().sqlstate)
+            .with("error", connection.error().message);
+        return kExitFailed;
+    }
+    log_info("the schema is up to date");
+    return kExitGood;
+}
+
+}  // namespace
+
+const Command& load_command() {
+    static const Command command = {"load",
+                                    "moves frames from the stream into Postgres, exactly once",
+                                    R"(usage: sluiced load [--config FILE] [--pid-file FILE]
+
+Reads frames from the Redis Stream and stores them in Postgres, each exactly once, until it is
+told to stop. It waits for Redis and Postgres where they are away, so the order in which things are
+started does not matter; the database must be migrated. SIGTERM: what was read is stored, then it
+ends; a second SIGTERM ends it at once, and nothing is lost. It logs to stderr.
+
+  --config FILE     settings; without it those of the environment, and the defaults
+  --pid-file FILE   holds the process id while it runs; a second one does not start
+
+example:
+  sluiced load --config /etc/sluice/sluiced.toml
+
+exit: 0 stopped when told to, 1 failed, 2 wrong usage or settings
+)",
+                                    {kPidFile},
+                                    false,
+                                    run_load};
+    return command;
+}
+
+const Command& serve_command() {
+    static const Command command = {"serve",
+                                    "answers queries over HTTP",
+                                    R"(usage: sluiced serve [--config FILE] [--pid-file FILE]
+
+Answers queries for logs at serve.listen; nginx stands before it and caches. A process of its own,
+so that queries cannot hurt the loader. SIGTERM: answers what was asked, then ends. It logs to
+stderr.
+
+  --config FILE     settings; without it those of the environment, and the defaults
+  --pid-file FILE   holds the process id while it runs; a second one does not start
+
+example:
+  SLUICED_SERVE_LISTEN=127.0.0.1:18724 sluiced serve
+  curl http://127.0.0.1:18724/api/logs/pump-7
+
+exit: 0 stopped when told to, 1 failed, 2 wrong usage or settings
+)",
+                                    {kPidFile},
+                                    false,
+                                    run_serve};
+    return command;
+}
+
+const Command& migrate_command() {
+    static const Command command = {"migrate",
+                                    "brings the database's schema up to date, and ends",
+                                    R"(usage: sluiced migrate [--config FILE]
+
+Makes the tables, or changes them to what this sluiced needs, each step in a transaction; does
+nothing if all is done. The database itself must be there. What runs goes on running meanwhile.
+
+  --config FILE     settings; without it those of the environment, and the defaults
+
+example:
+  createdb -E UTF8 -T template0 sluice
+  SLUICED_POSTGRES_DSN='host=/run/postgresql dbname=sluice' sluiced migrate
+
+exit: 0 up to date, 1 failed, 2 wrong usage or settings
+)",
+                                    {},
+                                    false,
+                                    run_migrate};
+    return command;
+}
+
+Settings settings_of(const Arguments& arguments) {
+    return load_settings(arguments.value("--config"), environ);
+}
+
+}  // namespace sluice
