@@ -136,6 +136,16 @@ def test_up_serves_and_says_where(installation):
     wait_until(lambda: installation.rows() == 5, 10, "5 rows are in Postgres")
 
 
+def test_sluiced_with_the_settings_of_what_is_up(installation):
+    assert "scripts/sluiced check" in installation.up()
+    status, said = installation.run("sluiced", "check")
+    assert status == 0 and "FAIL" not in said and "warn" not in said, said
+    status, said = installation.run("sluiced", "--version")
+    assert status == 0 and said.startswith("sluiced ")
+    status, said = installation.run("sluiced", "check", SLUICE_STATE=str(installation.parent))
+    assert status == 1 and "run scripts/up first" in said
+
+
 def test_up_again_is_harmless(installation):
     installation.up()
     before = installation.pids()
