@@ -9,6 +9,7 @@
 #include "ngx_http_sluice_gate.hpp"
 #include "ngx_http_sluice_hold.hpp"
 #include "ngx_http_sluice_rows.hpp"
+#include "ngx_http_sluice_shed.hpp"
 #include "ngx_http_sluice_waiting.hpp"
 #include "ngx_http_sluice_zone.hpp"
 
@@ -262,6 +263,7 @@ ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
 
     frame->size += size;
     frame->records += ctx->records;
+    ngx_http_sluice_shed_taken(size);
 
     ngx_http_sluice_waiting_enter(&commit->waiting, &frame->requests, ctx);
 

@@ -59,6 +59,7 @@ ngx_http_sluice_shed_look(const ngx_http_sluice_shed_seen_t *told)
     zone->backlog_bytes = seen.backlog_bytes;
     zone->drain_records = seen.drain_records;
     zone->drain_bytes = seen.drain_bytes;
+    zone->taken_before = seen.taken_bytes;
     zone->seen = 1;
 
     before = sluice::ShedState(zone->state);
@@ -125,10 +126,42 @@ ngx_http_sluice_shed_tell(sluice::ShedState before, sluice::ShedState after, ngx
 }
 
 
+/*
+ * Before the next look more can come than there is room for above the last watermark: what was
+ * taken since the last one counts as used, and so brings everybody there before Redis is full.
+ */
+
 sluice::ShedState
 ngx_http_sluice_shed_state(void)
 {
-    return sluice::ShedState(ngx_http_sluice_worker.zone->shed.state);
+    uint64_t                            used, recent;
+    const ngx_http_sluice_shed_zone_t  *zone = &ngx_http_sluice_worker.zone->shed;
+    const ngx_http_sluice_shed_conf_t  *conf = &ngx_http_sluice_worker.conf->shed;
+    const uint32_t                      last = conf->marks.level[sluice::kLevelCount - 1];
+
+    /* large blocks take up to a quarter more than they hold */
+    recent = zone->taken_bytes - zone->taken_before;
+    used = zone->memory_used + recent + recent / 4;
+
+    if (conf->on && sluice::pressure_of(used, zone->memory_max) >= last) {
+        return sluice::ShedState().next(conf->marks, sluice::kPressureWhole);
+    }
+
+    return sluice::ShedState(zone->state);
+}
+
+
+void
+ngx_http_sluice_shed_taken(size_t bytes)
+{
+    ngx_atomic_fetch_add(&ngx_http_sluice_worker.zone->shed.taken_bytes, bytes);
+}
+
+
+uint64_t
+ngx_http_sluice_shed_taken_bytes(void)
+{
+    return ngx_http_sluice_worker.zone->shed.taken_bytes;
 }
 
 

@@ -28,6 +28,7 @@ typedef struct {
     uint64_t drain_records;   /* a second */
     uint64_t drain_bytes;
     ngx_uint_t backlog_told;  /* by a loader, lately */
+    uint64_t taken_bytes;     /* ever, when Redis was asked */
 } ngx_http_sluice_shed_seen_t;
 
 /* A part of the zone. */
@@ -42,6 +43,8 @@ typedef struct {
     ngx_atomic_t drain_records;
     ngx_atomic_t drain_bytes;
     ngx_atomic_t seen;        /* 0 = never */
+    ngx_atomic_t taken_bytes; /* of rows, ever */
+    ngx_atomic_t taken_before; /* of these what memory_used has in it */
 } ngx_http_sluice_shed_zone_t;
 
 void ngx_http_sluice_shed_look(const ngx_http_sluice_shed_seen_t *seen);
@@ -55,6 +58,10 @@ sluice::ShedState ngx_http_sluice_shed_state(void);
  */
 ngx_uint_t ngx_http_sluice_shed_records(ngx_http_sluice_ctx_t *ctx, sluice::Level level,
     ngx_uint_t records);
+
+/* Rows that passed: between two looks they are what is known of the memory that is left. */
+void ngx_http_sluice_shed_taken(size_t bytes);
+uint64_t ngx_http_sluice_shed_taken_bytes(void);
 
 /* Whether everything is, whatever it may be. */
 ngx_uint_t ngx_http_sluice_shed_all(ngx_http_sluice_ctx_t *ctx);

@@ -138,6 +138,7 @@ ngx_http_sluice_watch_probe(ngx_http_sluice_watch_t *watch)
     watch->master = 0;
     watch->postgres = NGX_HTTP_SLUICE_POSTGRES_UNKNOWN;
     watch->shed = ngx_http_sluice_shed_seen_t();
+    watch->shed.taken_bytes = ngx_http_sluice_shed_taken_bytes();
     watch->refused = 0;
 
     return &watch->probe;
