@@ -14,7 +14,7 @@
 #define NGX_HTTP_SLUICE_GLOBAL_INTERVAL  (sluice::GlobalLimit::kIntervalNs / 1000000)
 
 /* Also with nothing to tell: so the others know that this edge is there, and it that Redis is. */
-#define NGX_HTTP_SLUICE_GLOBAL_SILENCE   500
+#define NGX_HTTP_SLUICE_GLOBAL_SILENCE   300
 
 /* Who has not told anything for so long is gone. */
 #define NGX_HTTP_SLUICE_GLOBAL_GONE      10000
@@ -22,6 +22,7 @@
 /* Without an answer for so long each edge has only its share. */
 #define NGX_HTTP_SLUICE_GLOBAL_PATIENCE  1000
 
+/* Another worker follows one that was killed, within that patience. */
 #define NGX_HTTP_SLUICE_GLOBAL_LEASE     500
 
 
@@ -180,8 +181,6 @@ ngx_http_sluice_global_destroy(ngx_http_sluice_global_t *global)
     if (global->timer.timer_set) {
         ngx_del_timer(&global->timer);
     }
-
-    ngx_http_sluice_lease_leave(&ngx_http_sluice_worker.zone->global.teller);
 }
 
 
@@ -228,7 +227,6 @@ ngx_http_sluice_global_timer_handler(ngx_event_t *ev)
 
     if (ngx_exiting || ngx_quit || ngx_terminate) {
         global->telling = 0;
-        ngx_http_sluice_lease_leave(&ngx_http_sluice_worker.zone->global.teller);
         return;
     }
 

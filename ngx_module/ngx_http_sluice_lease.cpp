@@ -20,10 +20,3 @@ ngx_http_sluice_lease_take(ngx_http_sluice_lease_t *lease, ngx_msec_t length)
 
     return 1;
 }
-
-
-void
-ngx_http_sluice_lease_leave(ngx_http_sluice_lease_t *lease)
-{
-    (void) ngx_atomic_cmp_set(&lease->holder, static_cast<ngx_atomic_uint_t>(ngx_pid), 0);
-}

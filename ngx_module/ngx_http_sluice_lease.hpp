@@ -16,6 +16,5 @@ typedef struct {
 
 /* Whether this worker holds it, from now on for so long. */
 ngx_uint_t ngx_http_sluice_lease_take(ngx_http_sluice_lease_t *lease, ngx_msec_t length);
-void ngx_http_sluice_lease_leave(ngx_http_sluice_lease_t *lease);
 
 #endif
