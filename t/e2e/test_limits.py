@@ -84,7 +84,7 @@ def test_of_what_is_owed_for_long_the_header_has_a_minute(make_edge):
 
 
 def test_bytes_are_those_of_rows(make_edge):
-    stack = make_edge(*limited(["$http_x_client zone=volume:64k rate=1kb/m"],
+    stack = make_edge(*limited(["$http_x_client zone=volume:64k rate=1b/m"],
                                ["zone=volume burst=1k"]))
     api = stack.api()
     assert send(api, records(1), "other").status == 200
@@ -93,7 +93,7 @@ def test_bytes_are_those_of_rows(make_edge):
     assert left(api) == 1024 // row - 2
     answer = send(api, records(1))
     assert_limited(answer, "volume")
-    assert answer.headers["RateLimit-Policy"] == '"volume";q=1024;w=60;qu="content-bytes"'
+    assert answer.headers["RateLimit-Policy"] == '"volume";q=1024;w=61440;qu="content-bytes"'
     assert f"this request has {row} bytes, {1024 % row} remain" in answer.json["detail"]
     never = send(api, records(1024 // row + 1), "b")
     told = assert_limited(never, "volume", "larger_than_limit", 413)
