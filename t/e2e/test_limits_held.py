@@ -172,6 +172,16 @@ def test_redis_goes_away_while_they_are_held(make_edge):
     assert counted(stack, "smooth")["given_back_records"] == 10
 
 
+def test_redis_does_not_answer_when_they_are_released(make_edge):
+    stack = make_edge(IMPATIENT, *limited([TEN], ["zone=smooth burst=1 delay=60s"]))
+    held = Held(stack, records(5))
+    stack.scripted.answers = {name: [3.0] for name in stack.scripted.answers}
+    stack.scripted.drop()
+    assert held.wait()[0].json["code"] in ("redis_unavailable", "redis_timeout")
+    assert counted(stack, "smooth") == {"delayed_records": 5, "given_back_records": 5}
+    assert gauge(stack.api()) == 0
+
+
 def test_what_redis_refuses_after_it_was_held_is_given_back(make_edge):
     stack = make_edge(IMPATIENT, *limited([TEN], ["zone=smooth burst=1 delay=60s"]))
     stack.scripted.on_xadd = lambda frame: OOM
