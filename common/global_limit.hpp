@@ -62,8 +62,7 @@ class GlobalLimit {
     GlobalLimit() noexcept = default;
     GlobalLimit(LimitTable table, HotKeys hot) noexcept : table_(table), hot_(hot) {}
 
-    // As LimitTable's. name is what the key is called on all edges: looked at only if !has_name(), 0
-    // if that is not known.
+    // As LimitTable's. name is what the key is called on all edges; 0 will do if has_name().
     [[nodiscard]] LimitAnswer check(uint64_t key, const GcraLimit& limit, uint64_t now_ns,
                                     uint64_t n, const Edges& edges) const noexcept;
     [[nodiscard]] LimitAnswer charge(uint64_t key, uint64_t name, const GcraLimit& limit,
