@@ -144,7 +144,7 @@ ngx_http_sluice_global_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *c
         return global;
     }
 
-    /* a key's name, what it is told, and the lengths of both; what is before them is less than one */
+    /* a key's name, what it is told, and the lengths of both; so much room for all before, too */
     global->text = static_cast<char *>(
         ngx_pnalloc(cycle->pool, sizeof(ngx_http_sluice_global_script)
                                  + (sluice::GlobalTeller::kKeysMax + 4)
