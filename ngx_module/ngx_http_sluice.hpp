@@ -151,6 +151,7 @@ typedef struct {
 
     unsigned partial:1;              /* bad records of a batch are left out */
     unsigned preferred:1;            /* because the request asked for that, or against it */
+    unsigned one_by_one:1;           /* its records pass the gates each by itself */
     unsigned waiting:1;
     unsigned charged:1;              /* to the limits */
     unsigned keyed:1;

@@ -273,15 +273,15 @@ ngx_http_sluice_limit_give_back(ngx_http_sluice_ctx_t *ctx, std::string_view row
 
     ctx->charged = 0;
 
-    if (ctx->partial) {
-        /* they were charged one by one */
+    if (ctx->one_by_one) {
+        /* so were they charged */
         parts = ngx_http_sluice_limit_parts(ctx, rows, records);
     }
 
     limits = static_cast<ngx_http_sluice_limit_t *>(ctx->conf->limits->elts);
 
     for (ngx_uint_t i = 0; parts && i < ctx->conf->limits->nelts; i++) {
-        if (parts[i].n == 0 || (limits[i].dry_run && (ctx->partial || !parts[i].charged))) {
+        if (parts[i].n == 0 || (limits[i].dry_run && (ctx->one_by_one || !parts[i].charged))) {
             continue;
         }
         ngx_http_sluice_limit_undo(&limits[i], &parts[i], parts[i].n, ctx->charged_ns);

@@ -72,7 +72,7 @@ ngx_http_sluice_rows_parse(sluice::JsonRows *json, ngx_http_sluice_ctx_t *ctx, c
     limits.record_bytes_max = ctx->conf->record_bytes_max;
     limits.unknown_fields_refused = ctx->conf->unknown_fields != 0;
     limits.partial = ctx->partial;
-    limits.gate = ctx->partial ? &gate : NULL;
+    limits.gate = ctx->one_by_one ? &gate : NULL;
 
     end = json->parse(ctx->shape, ctx->body, limits, rows, &body);
 
@@ -88,18 +88,20 @@ ngx_http_sluice_rows_parse(sluice::JsonRows *json, ngx_http_sluice_ctx_t *ctx, c
         return ngx_http_sluice_rows_refuse_withheld(ctx);
     }
 
-    if (!ctx->partial) {
+    if (!ctx->one_by_one) {
         trouble = ngx_http_sluice_gate_records(ctx,
             static_cast<sluice::Level>(body.highest_level),
             std::string_view(rows, end - rows), body.rows);
         if (trouble != NGX_HTTP_SLUICE_TROUBLES) {
             return ngx_http_sluice_answer_trouble(ctx->request, trouble);
         }
+    }
 
-    } else if ((ctx->withheld && ctx->withheld->no_memory)
-               || ngx_http_sluice_answer_keep_rejected(ctx, body) != NGX_OK)
+    if (ctx->partial
+        && ((ctx->withheld && ctx->withheld->no_memory)
+            || ngx_http_sluice_answer_keep_rejected(ctx, body) != NGX_OK))
     {
-        gate.give_back();
+        ngx_http_sluice_limit_give_back(ctx, std::string_view(rows, end - rows), body.rows);
         return ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_NO_MEMORY);
     }
 
