@@ -1,6 +1,7 @@
 """A request with an Idempotency-Key is stored once, however often it is sent."""
 
 import pytest
+from harness.limits import assert_limited, lenient, limited, of_devices, records, send
 from harness.waiting import wait_until
 
 RECORD = {"device_id": "d", "log_level": "INFO", "message": "once"}
@@ -32,6 +33,36 @@ def test_a_batch_with_a_key_is_stored_once(stack, api):
     for _ in range(3):
         assert post(api, batch, "batch", "/api/logs/batch").json["count"] == 50
     rows_settle(stack, 50)
+
+
+def test_in_partial_mode_what_is_stored_for_a_key_does_not_depend_on_limits(make_stack):
+    """Else the same request, sent again when more of it fits, would be told of records that nobody
+    stores: to the loader it is the same frame."""
+    stack = make_stack(nginx_edits=limited(["$http_x_client zone=senders:64k rate=5r/s"],
+                                           ["zone=senders burst=5"])).start()
+    api = stack.api()
+    batch = [*records(2), 7, *records(3)]
+    assert send(api, records(3)).status == 200
+    assert_limited(lenient(api, batch, **{"Idempotency-Key": "k"}), "senders")
+    wait_until(lambda: lenient(api, batch, **{"Idempotency-Key": "k"}).status == 200, 5)
+    answer = lenient(api, batch, "b", **{"Idempotency-Key": "k"}).json
+    assert (answer["count"], answer["rejected"]) == (5, 1)
+    assert [error["index"] for error in answer["errors"]] == [2]
+    rows_settle(stack, 3 + 5)
+
+
+def test_a_batch_in_part_with_a_key_is_given_back_whole(make_edge):
+    stack = make_edge(("sluice_timeout 5s;", "sluice_timeout 1s; sluice_breaker off;"),
+                      *limited(["device_id zone=devices:64k rate=1r/m"], ["zone=devices burst=3"]))
+    api = stack.api()
+    stack.scripted.on_xadd = lambda frame: b"-OOM full\r\n"
+    batch = of_devices("aabba") + [7]
+    answer = lenient(api, batch, **{"Idempotency-Key": "k"})
+    assert answer.json["code"] == "redis_full"
+    stack.scripted.on_xadd = stack.scripted.store
+    assert lenient(api, batch, **{"Idempotency-Key": "k"}).json["count"] == 5
+    assert_limited(send(api, of_devices("a")), "devices")
+    assert send(api, of_devices("b")).status == 200
 
 
 def test_nothing_is_swallowed_by_a_key_used_for_something_else(stack, api):

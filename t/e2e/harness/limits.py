@@ -30,8 +30,8 @@ def send(api, batch, client="a", **headers):
     return api.post("/api/logs/batch", batch, **{"X-Client": client}, **headers)
 
 
-def lenient(api, batch, client="a"):
-    return send(api, batch, client, Prefer="handling=lenient")
+def lenient(api, batch, client="a", **headers):
+    return send(api, batch, client, Prefer="handling=lenient", **headers)
 
 
 def left(api, client="a", device="d", most=100):
