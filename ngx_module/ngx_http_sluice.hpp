@@ -141,6 +141,7 @@ typedef struct {
     uint64_t redis_us;
 
     ngx_str_t rejected;              /* members of the 200 about records that were left out */
+    sluice::Level level;             /* the highest of its records */
     sluice::Level shed_level;        /* of what was shed */
     ngx_uint_t retry_after;          /* seconds, if a gate knows; 0 = the trouble's own */
     const ngx_http_sluice_limit_t *limited_by;

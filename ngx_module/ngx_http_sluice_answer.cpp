@@ -474,7 +474,8 @@ ngx_http_sluice_answer_withheld(char *out, const ngx_http_sluice_ctx_t *ctx)
         out = ngx_http_sluice_append(out, limit);
     }
     out = ngx_http_sluice_append(out, "\",\"retry_after\":");
-    out = ngx_http_sluice_append_number(out, ngx_max(withheld->retry_after, trouble->retry_after));
+    out = ngx_http_sluice_append_number(out, withheld->retry_after ? withheld->retry_after
+                                                                       : trouble->retry_after);
     out = ngx_http_sluice_append(out, ",\"indexes\":[");
 
     range = static_cast<const ngx_http_sluice_range_t *>(withheld->ranges.elts);

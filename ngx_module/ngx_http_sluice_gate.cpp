@@ -50,6 +50,21 @@ ngx_http_sluice_gate_records(ngx_http_sluice_ctx_t *ctx, sluice::Level level,
 }
 
 
+ngx_http_sluice_trouble_e
+ngx_http_sluice_gate_held(ngx_http_sluice_ctx_t *ctx)
+{
+    ngx_http_sluice_trouble_e  trouble = ngx_http_sluice_gate_request(ctx);
+
+    if (trouble == NGX_HTTP_SLUICE_TROUBLES
+        && ngx_http_sluice_shed_records(ctx, ctx->level, ctx->records))
+    {
+        return NGX_HTTP_SLUICE_SHED;
+    }
+
+    return trouble;
+}
+
+
 void
 ngx_http_sluice_gate_give_back(ngx_http_sluice_ctx_t *ctx)
 {

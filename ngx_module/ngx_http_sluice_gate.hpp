@@ -9,15 +9,15 @@
 #include "ngx_http_sluice.hpp"
 #include "ngx_http_sluice_answer.hpp"
 
-/*
- * Before the body, and again for a request that was held. NGX_HTTP_SLUICE_TROUBLES: it may pass;
- * else what stands against it.
- */
+/* Before the body. NGX_HTTP_SLUICE_TROUBLES: it may pass; else what stands against it. */
 ngx_http_sluice_trouble_e ngx_http_sluice_gate_request(ngx_http_sluice_ctx_t *ctx);
 
 /* For rows of that level, or, being all or nothing, of that level at most. */
 ngx_http_sluice_trouble_e ngx_http_sluice_gate_records(ngx_http_sluice_ctx_t *ctx,
     sluice::Level level, std::string_view rows, ngx_uint_t records);
+
+/* Once a limit has held it: all but the limits again. Its records pass together or not at all. */
+ngx_http_sluice_trouble_e ngx_http_sluice_gate_held(ngx_http_sluice_ctx_t *ctx);
 
 /* What the request was charged is given back: its records are certainly not stored. */
 void ngx_http_sluice_gate_give_back(ngx_http_sluice_ctx_t *ctx);

@@ -56,7 +56,7 @@ ngx_http_sluice_hold_release(ngx_event_t *ev)
     ctx->hold_ms = 0;
     ngx_http_sluice_commit_leave(ngx_http_sluice_worker.commit, ctx);
 
-    trouble = ngx_http_sluice_gate_request(ctx);
+    trouble = ngx_http_sluice_gate_held(ctx);
 
     if (trouble != NGX_HTTP_SLUICE_TROUBLES) {
         ngx_http_sluice_gate_give_back(ctx);

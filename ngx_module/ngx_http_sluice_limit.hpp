@@ -90,7 +90,7 @@ ngx_http_sluice_limit_now(void)
 /*
  * Asks all limits of the location whether these rows may pass, and if so charges them to all.
  * NGX_HTTP_SLUICE_TROUBLES: they may, after ctx->hold_ms if that is not 0. Else no limit is
- * charged, and ctx->refused_by and ctx->retry_after say which limit refused, and for how long.
+ * charged, and ctx->limited_by and ctx->retry_after say which limit refused, and for how long.
  */
 ngx_http_sluice_trouble_e ngx_http_sluice_limit_charge(ngx_http_sluice_ctx_t *ctx,
     std::string_view rows, ngx_uint_t records);

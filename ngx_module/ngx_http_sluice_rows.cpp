@@ -88,10 +88,11 @@ ngx_http_sluice_rows_parse(sluice::JsonRows *json, ngx_http_sluice_ctx_t *ctx, c
         return ngx_http_sluice_rows_refuse_withheld(ctx);
     }
 
+    ctx->level = static_cast<sluice::Level>(body.highest_level);
+
     if (!ctx->one_by_one) {
-        trouble = ngx_http_sluice_gate_records(ctx,
-            static_cast<sluice::Level>(body.highest_level),
-            std::string_view(rows, end - rows), body.rows);
+        trouble = ngx_http_sluice_gate_records(ctx, ctx->level,
+                                               std::string_view(rows, end - rows), body.rows);
         if (trouble != NGX_HTTP_SLUICE_TROUBLES) {
             return ngx_http_sluice_answer_trouble(ctx->request, trouble);
         }
@@ -138,6 +139,7 @@ ngx_http_sluice_rows_refuse_withheld(ngx_http_sluice_ctx_t *ctx)
     }
 
     ctx->limited_by = withheld->limited_by;
+    ctx->limit_remaining = withheld->limit_remaining;
     ctx->retry_after = withheld->retry_after;
 
     return ngx_http_sluice_answer_trouble(ctx->request, withheld->trouble);
@@ -193,6 +195,7 @@ ngx_http_sluice_record_gate_c::withhold(uint32_t index, ngx_http_sluice_trouble_
     if (withheld->count == 0 || withheld->trouble == NGX_HTTP_SLUICE_LARGER_THAN_LIMIT) {
         withheld->trouble = trouble;
         withheld->limited_by = ngx_http_sluice_is_limit_trouble(trouble) ? ctx_->limited_by : NULL;
+        withheld->limit_remaining = ctx_->limit_remaining;
     }
 
     withheld->count++;

@@ -13,6 +13,7 @@
 struct ngx_http_sluice_withheld_s {
     ngx_http_sluice_trouble_e trouble;  /* of the first that may be sent again, if there is one */
     const ngx_http_sluice_limit_t *limited_by;
+    uint64_t limit_remaining;           /* of that limit, as it was then */
     ngx_uint_t retry_after;             /* of whom must wait longest */
     ngx_uint_t count;
     ngx_array_t ranges;                 /* of ngx_http_sluice_range_t, in their order */
