@@ -332,6 +332,18 @@ def test_partial_what_never_fits_does_not_speak_for_the_others(make_edge):
     assert answer.json["withheld"]["retry_after"] == 0
 
 
+def test_partial_what_remains_is_of_the_limit_that_is_told(make_edge):
+    stack = make_edge(*limited([DEVICES, "$http_x_client zone=volume:64k rate=100b/m"],
+                               ["zone=devices burst=1", "zone=volume burst=30"]))
+    api = stack.api()
+    assert send(api, records(1, "d")).status == 200
+    large = {**records(1, "e")[0], "message": "m" * 20}
+    answer = lenient(api, [records(1, "d")[0], large])
+    assert_limited(answer, "devices")
+    assert answer.headers["RateLimit"] == '"devices";r=0;t=60'
+    assert "none of these 2 records fits, 0 records remain" in answer.json["detail"]
+
+
 @pytest.mark.parametrize("end", [b",{]", b"] x", b",", b',{"device_id":"\xff"}]'])
 def test_partial_what_is_refused_whole_is_given_back(make_edge, end):
     stack = make_edge(*limited([SENDERS, DEVICES], ["zone=senders burst=8", "zone=devices burst=3"]))

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from harness.limits import assert_limited, left, lenient, limited, of_devices, records, send
+from harness.scripted_redis import INFO, bulk
 from harness.waiting import wait_until
 from test_client_gone import reset
 from test_limits import BAD, IMPATIENT, OOM, counted, stored
@@ -189,6 +190,25 @@ def test_what_redis_refuses_after_it_was_held_is_given_back(make_edge):
     assert send(stack.api(), records(9)).json["code"] == "redis_full"
     assert counted(stack, "smooth") == {"delayed_records": 9, "given_back_records": 9}
     assert gauge(stack.api()) == 0
+
+
+@pytest.mark.parametrize("prefer", ["strict", "lenient"])
+def test_what_is_shed_by_the_time_it_was_held_is_given_back(make_edge, prefer):
+    """It passes the earlier gates again, and a batch counts as its highest level there."""
+    stack = make_edge(*limited([TEN], ["zone=smooth burst=1 delay=10s"]))
+    api = stack.api()
+    debug, critical = ([{**record, "log_level": level} for record in records(15)]
+                       for level in ("DEBUG", "CRITICAL"))
+    held = Held(stack, debug, debug[1:] + critical[:1], Prefer=f"handling={prefer}")
+    stack.scripted.answers[b"INFO"] = bulk(INFO.replace(b"used_memory:1", b"used_memory:75"))
+    wait_until(lambda: metrics(api)[1]['sluice_edge_shed_share{level="DEBUG"}'] == 1, 5, "it is shed")
+    refused, taken = held.wait()
+    assert (refused.status, refused.json["code"]) == (503, "shed"), refused
+    assert "not all of DEBUG is taken now" in refused.json["detail"]
+    assert taken.status == 200
+    assert counted(stack, "smooth")["given_back_records"] == 15
+    assert metrics(api)[1]['sluice_edge_shed_records_total{level="DEBUG"}'] == 15
+    assert gauge(api) == gauge(api, "bytes") == 0
 
 
 def test_held_requests_count_as_in_flight(make_edge):
