@@ -52,9 +52,9 @@ void print_text(const Findings& findings) {
     const bool utf8 = terminal_reads_utf8();
     for (const Finding& finding : findings) {
         // Servers' messages are part of it.
-        std::string line = printable(finding.what, utf8);
+        std::string line = one_line(finding.what, utf8);
         if (!finding.todo.empty()) {
-            line.append("  -> ").append(printable(finding.todo, utf8));
+            line.append("  -> ").append(one_line(finding.todo, utf8));
         }
         printf("%-5s %s\n", name_of(finding.verdict), line.c_str());
     }

@@ -27,6 +27,7 @@ struct Command {
 [[nodiscard]] const Command& serve_command();
 [[nodiscard]] const Command& migrate_command();
 [[nodiscard]] const Command& check_command();
+[[nodiscard]] const Command& status_command();
 
 // Throws SettingsError.
 [[nodiscard]] Settings settings_of(const Arguments& arguments);

@@ -134,6 +134,17 @@ std::string printable(std::string_view text, bool utf8) {
     return shown;
 }
 
+std::string one_line(std::string_view text, bool utf8) {
+    std::string line;
+    for (const char c : text) {
+        const bool is_space = c == '\n' || c == '\r' || c == '\t' || c == ' ';
+        if (!is_space || (!line.empty() && line.back() != ' ')) {
+            line.push_back(is_space ? ' ' : c);
+        }
+    }
+    return printable(line, utf8);
+}
+
 bool terminal_reads_utf8() {
     setlocale(LC_CTYPE, "");
     return strcmp(nl_langinfo(CODESET), "UTF-8") == 0;

@@ -16,6 +16,8 @@ namespace sluice {
 // byte, as are those that change the direction of what follows; a backslash is doubled. Beyond
 // ASCII only if the terminal reads UTF-8: to another one these bytes may be controls.
 [[nodiscard]] std::string printable(std::string_view text, bool utf8);
+// The same on one line, for what servers say: their line breaks and tabs become spaces.
+[[nodiscard]] std::string one_line(std::string_view text, bool utf8);
 // As the locale of this process says.
 [[nodiscard]] bool terminal_reads_utf8();
 
