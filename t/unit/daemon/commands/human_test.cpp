@@ -69,6 +69,10 @@ void what_is_no_utf8_is_shown_byte_by_byte(void**) {
     assert_text_equal(printable("\xe4\x1b[m", true), "\\xe4\\x1b[m");
 }
 
+void what_servers_say_stays_on_its_line(void**) {
+    assert_text_equal(one_line("no\n\tserver \r\n there\x1b\n", true), "no server there\\x1b ");
+}
+
 void another_terminal_gets_ascii(void**) {
     assert_text_equal(printable("a\u00db", false), "a\\xc3\\x9b");
 }
@@ -114,6 +118,7 @@ int main() {
         cmocka_unit_test(what_is_visible_is_shown_as_it_is),
         cmocka_unit_test(controls_are_not_let_through),
         cmocka_unit_test(what_is_no_utf8_is_shown_byte_by_byte),
+        cmocka_unit_test(what_servers_say_stays_on_its_line),
         cmocka_unit_test(another_terminal_gets_ascii),
         cmocka_unit_test(every_byte_is_safe),
         cmocka_unit_test(columns_are_aligned),
