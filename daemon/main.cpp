@@ -32,8 +32,8 @@ exit: 0 good, 1 failed or something was found, 2 wrong usage or settings
 )";
 
 std::vector<const Command*> all_commands() {
-    return {&sluice::load_command(), &sluice::serve_command(), &sluice::migrate_command(),
-            &sluice::check_command(), &sluice::status_command()};
+    return {&sluice::load_command(),  &sluice::serve_command(),  &sluice::migrate_command(),
+            &sluice::check_command(), &sluice::status_command(), &sluice::dead_letters_command()};
 }
 
 void print_help() {

@@ -1,13 +1,11 @@
 #include "daemon/pg_store.hpp"
 
-#include <algorithm>
-#include <charconv>
-
-#include "common/timestamp.hpp"
 #include "daemon/load/copy_rows.hpp"
 #include "daemon/log.hpp"
+#include "daemon/pg_log_rows.hpp"
 #include "daemon/pg_migrate.hpp"
 #include "daemon/pg_partition.hpp"
+#include "daemon/pg_text.hpp"
 
 namespace sluice {
 namespace {
@@ -18,63 +16,6 @@ constexpr int64_t kCheckTimeoutMs = 2000;
 constexpr size_t kReasonBytesMax = 500;
 // Records are far smaller, and what is larger than the protocol's messages could never be kept.
 constexpr size_t kDeadLetterBytesMax = 16 * 1024 * 1024;
-
-constexpr const char* kCopyLogs =
-    "COPY logs (id, created_at, device_id, log_level, message, log_data, event_time) FROM STDIN";
-constexpr const char* kSavepoint = "SAVEPOINT rows";
-constexpr const char* kUndo = "ROLLBACK TO SAVEPOINT rows; ";
-constexpr const char* kRelease = "RELEASE SAVEPOINT rows";
-
-void append_time(int64_t epoch_us, std::string* out) {
-    char text[kTimestampBytes + 1];
-    out->append(text, static_cast<size_t>(format_timestamp(epoch_us, text) - text));
-}
-
-std::string hex_text(std::string_view bytes) {
-    static constexpr char kHex[] = "0123456789abcdef";
-    std::string text(2 * bytes.size(), '\0');
-    for (size_t i = 0; i < bytes.size(); ++i) {
-        const auto byte = static_cast<uint8_t>(bytes[i]);
-        text[2 * i] = kHex[byte >> 4];
-        text[2 * i + 1] = kHex[byte & 15];
-    }
-    return text;
-}
-
-std::string uuid_text(const ProducerId& id) {
-    return hex_text({reinterpret_cast<const char*>(id.data()), id.size()});
-}
-
-// At most so many bytes of UTF-8, and no part of a character.
-std::string cut(const std::string& text, size_t bytes_max) {
-    size_t end = std::min(text.size(), bytes_max);
-    while (end > 0 && end < text.size() && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80) {
-        --end;
-    }
-    return text.substr(0, end);
-}
-
-// Array literals of the kind {a,b,c}; none of the values needs quotes.
-class ArrayText {
-  public:
-    std::string& next() {
-        text_.push_back(text_.empty() ? '{' : ',');
-        return text_;
-    }
-    void add(std::string_view value) { next().append(value); }
-    void add(int64_t value) {
-        char text[24];
-        add(std::string_view(
-            text, static_cast<size_t>(std::to_chars(text, text + sizeof text, value).ptr - text)));
-    }
-    const char* close() {
-        text_.append(text_.empty() ? "{}" : "}");
-        return text_.c_str();
-    }
-
-  private:
-    std::string text_;
-};
 
 }  // namespace
 
@@ -139,12 +80,7 @@ bool PgStore::make_partitions(const PgAction& action) {
 }
 
 bool PgStore::reserve_ids(PgReply* reply) {
-    const PgRows rows = connection_.query("SELECT nextval('log_id_blocks')");
-    if (!rows) {
-        return failed();
-    }
-    reply->first_id = rows.integer(0, 0);
-    return true;
+    return reserve_row_ids(&connection_, &reply->first_id) ? true : failed();
 }
 
 // Takes the keys that nobody had before. A statement of its own before the ledger's, so that every
@@ -216,75 +152,45 @@ bool PgStore::copy(const PgAction& action, PgReply* reply) {
     if (!action.careful) {
         return copy_rows(action, reply) ? true : failed();
     }
-    if (!connection_.execute(kSavepoint)) {
+    if (!set_savepoint(&connection_)) {
         return failed();
     }
     if (copy_rows(action, reply)) {
-        return connection_.execute(kRelease) ? true : failed();
+        return release_savepoint(&connection_) ? true : failed();
     }
     if (connection_.error().failure != PgFailure::kBadData) {
         return failed();
     }
     error_ = connection_.error();
-    return undo_rows() ? false : failed();
+    return undo_to_savepoint(&connection_) ? false : failed();
 }
 
 // False with the connection's error() set, the transaction being as the failure left it.
 bool PgStore::copy_rows(const PgAction& action, PgReply* reply) {
     CopyRows rows(*action.batch, action.rows);
-    chunk_.clear();
-    bool more = rows.next_chunk(kChunkBytes, &chunk_);
-    // A carriage return that ends the first line would become the end of every line.
-    const std::string_view first = std::string_view(chunk_).substr(0, chunk_.find('\n'));
-    if (first.find('\r') != std::string_view::npos) {
-        connection_.set_error({PgFailure::kBadData, "22P04", "carriage return in a row", 1});
-        return false;
-    }
-    CopyWriter writer(&connection_);
-    bool written = writer.begin(kCopyLogs);
-    while (written && more) {
-        written = writer.write(chunk_);
-        chunk_.clear();
-        more = rows.next_chunk(kChunkBytes, &chunk_);
-    }
-    uint64_t copied = 0;
-    if (!written || !writer.finish(&copied)) {
-        return false;
-    }
-    // "\\." ends COPY's data, and a backslash hides the end of a line.
-    if (copied != action.rows.count) {
-        connection_.set_error(
-            {PgFailure::kBadData, "22P04", "COPY counted other rows than the frames hold", 0});
+    const auto next_chunk = [&rows](std::string* chunk) {
+        return rows.next_chunk(kChunkBytes, chunk);
+    };
+    if (!copy_into_logs(&connection_, action.rows.count, next_chunk, &chunk_)) {
         return false;
     }
     reply->counts = rows.counts();
     return true;
 }
 
-bool PgStore::undo_rows() {
-    return connection_.execute(std::string(kUndo) + kRelease);
-}
-
 bool PgStore::copy_good_rows(const DeadLetter& in_place_of) {
-    CopyWriter writer(&connection_);
-    uint64_t copied = 0;
-    return connection_.execute(kSavepoint) && writer.begin(kCopyLogs) &&
-                   writer.write(good_rows(in_place_of.receive_time_ms)) && writer.finish(&copied) &&
-                   undo_rows()
-               ? true
-               : failed();
+    return sluice::copy_good_rows(&connection_, in_place_of.receive_time_ms) ? true : failed();
 }
 
 bool PgStore::insert_dead_letter(const DeadLetter& letter, PgReply* reply) {
-    std::string time;
-    append_time(letter.receive_time_ms * 1000, &time);
+    const std::string time = time_text(letter.receive_time_ms * 1000);
     const std::string producer = uuid_text(letter.producer_id);
     const std::string position = std::to_string(letter.position);
     const std::string id = to_string(letter.id);
     const std::string_view bytes = letter.bytes.substr(0, kDeadLetterBytesMax);
-    const std::string reason = cut(letter.reason, kReasonBytesMax) +
+    const std::string reason = cut_text(letter.reason, kReasonBytesMax) +
                                (bytes.size() < letter.bytes.size() ? " (bytes are cut)" : "");
-    const std::string bytea = "\\x" + hex_text(bytes);
+    const std::string bytea = bytea_text(bytes);
     const PgRows done = connection_.query(
         "INSERT INTO dead_letters (t, u, position, stream_id, sqlstate, reason, row_bytes)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
@@ -298,19 +204,7 @@ bool PgStore::insert_dead_letter(const DeadLetter& letter, PgReply* reply) {
 }
 
 bool PgStore::count(const std::vector<MinuteCount>& counts) {
-    ArrayText minutes, levels, numbers;
-    for (const MinuteCount& count : counts) {
-        append_time(count.minute * 60 * 1000000, &minutes.next());
-        levels.add(kLevelNames[static_cast<unsigned>(count.level)]);
-        numbers.add(static_cast<int64_t>(count.n));
-    }
-    const PgRows done = connection_.query(
-        "INSERT INTO counters (minute, log_level, slot, n)"
-        " SELECT minute, log_level, $4, n"
-        " FROM unnest($1::timestamptz[], $2::log_level[], $3::bigint[]) AS c (minute, log_level, n)"
-        " ON CONFLICT (minute, log_level, slot) DO UPDATE SET n = counters.n + excluded.n",
-        {minutes.close(), levels.close(), numbers.close(), slot_.c_str()});
-    return done ? true : failed();
+    return count_rows(&connection_, counts, slot_) ? true : failed();
 }
 
 bool PgStore::prune_ledger(int64_t before_hour, PgReply* reply) {

@@ -35,7 +35,6 @@ class PgStore {
   private:
     bool failed();
     bool copy_rows(const PgAction& action, PgReply* reply);
-    bool undo_rows();
     bool insert_keys(const Batch& batch, std::set<std::string>* new_keys);
     void warn_of_settings();
 

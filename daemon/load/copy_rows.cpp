@@ -10,9 +10,10 @@ namespace {
 
 static_assert(kTimestampBytes + 2 <= 32, "created_at_ holds a timestamp between two tabs");
 
-// The level stands behind the first tab, and its first letter tells the five apart. A row without
-// a level counts as the lowest: Postgres refuses it anyway.
-Level level_of(std::string_view row) noexcept {
+}  // namespace
+
+// The level stands behind the first tab, and its first letter tells the five apart.
+Level level_of_row(std::string_view row) noexcept {
     const size_t tab = row.find('\t');
     if (tab != std::string_view::npos) {
         for (unsigned level = 0; level < kLevelCount; ++level) {
@@ -23,8 +24,6 @@ Level level_of(std::string_view row) noexcept {
     }
     return Level::kDebug;
 }
-
-}  // namespace
 
 CopyRows::CopyRows(const Batch& batch, const RowRange& rows)
     : batch_(batch), rows_left_(rows.count) {
@@ -77,7 +76,7 @@ void CopyRows::append_row(std::string_view row, std::string* chunk) {
     end += created_at_bytes_;
     chunk->append(prefix, static_cast<size_t>(end - prefix));
     chunk->append(row);
-    ++frame_counts_[static_cast<unsigned>(level_of(row))];
+    ++frame_counts_[static_cast<unsigned>(level_of_row(row))];
 }
 
 // Frames are sorted by time: a minute's counts are among the last ones.

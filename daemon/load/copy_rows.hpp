@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/load/actions.hpp"
@@ -35,6 +36,9 @@ class CopyRows {
     uint64_t frame_counts_[kLevelCount] = {};
     std::vector<MinuteCount> counts_;
 };
+
+// A row without a level counts as the lowest: Postgres refuses it anyway.
+[[nodiscard]] Level level_of_row(std::string_view row) noexcept;
 
 // COPY's bytes for a few rows that meet every rule, one of each level, with this created_at.
 [[nodiscard]] std::string good_rows(int64_t created_at_ms);
