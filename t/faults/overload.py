@@ -30,15 +30,15 @@ MIX = {"DEBUG": 40, "INFO": 30, "WARNING": 15, "ERROR": 10, "CRITICAL": 5}
 URGENT = ("ERROR", "CRITICAL")
 PATIENCE = 3
 SENDERS = 48
-# Records are let in at this rate, whatever else it costs to store them.
-CAPACITY = 5000
+# Records are let in at this rate at most, whatever else it costs to store them.
+PACE = 5000
 SLOW_STORE = f"""
 CREATE UNLOGGED TABLE pace (due timestamptz);
 INSERT INTO pace VALUES (now());
 CREATE FUNCTION keep_pace() RETURNS trigger LANGUAGE plpgsql AS $$
     DECLARE at timestamptz;
     BEGIN
-        UPDATE pace SET due = greatest(due, clock_timestamp()) + NEW.n * interval '1s' / {CAPACITY}
+        UPDATE pace SET due = greatest(due, clock_timestamp()) + NEW.n * interval '1s' / {PACE}
             RETURNING due INTO at;
         PERFORM pg_sleep(extract(epoch FROM at - clock_timestamp()));
         RETURN NULL;
@@ -181,26 +181,31 @@ class Overload:
         time.sleep(seconds)
         return (self.rows_told() - before) / (time.monotonic() - begin)
 
-    def overrun(self, seconds):
+    def capacity(self):
+        """What the loader can store a second: from a backlog, with nothing else going on."""
+        self.clients.offer(4 * PACE, 2)
+        return self.rate(5)
+
+    def overrun(self, capacity, seconds):
         """Returns the share of what can be stored that was."""
-        load = threading.Thread(target=self.clients.offer, args=(3 * CAPACITY, seconds))
+        load = threading.Thread(target=self.clients.offer, args=(3 * capacity, seconds))
         load.start()
         time.sleep(3)
         rate = self.rate(seconds - 4)
         load.join()
-        return rate / CAPACITY
+        return rate / capacity
 
-    def recover(self):
+    def recover(self, capacity):
         """How long after the overload somebody was refused for the last time."""
         begin = time.monotonic()
-        self.clients.offer(0.8 * CAPACITY, 60)
+        self.clients.offer(0.8 * capacity, 60)
         return max(0.0, self.clients.refused_at - begin)
 
-    def without_postgres(self, seconds):
+    def without_postgres(self, capacity, seconds):
         """In which order levels were refused."""
         self.stack.wait_drained(60)
         self.clients.first_refused.clear()
-        load = threading.Thread(target=self.clients.offer, args=(0.8 * CAPACITY, seconds + 5))
+        load = threading.Thread(target=self.clients.offer, args=(0.8 * capacity, seconds + 5))
         load.start()
         time.sleep(2)
         self.stack.postgres.stop()
@@ -227,12 +232,13 @@ def main():
     run = Overload(template.data, options.seed, backlog=40000)
     passed = False
     try:
-        kept = run.overrun(options.seconds)
-        print(f"{3 * CAPACITY:,} records/s for {options.seconds} s where {CAPACITY:,} can be stored: "
-              f"{kept:.2f} of it is stored (bar 0.90)", flush=True)
-        waited = run.recover()
+        capacity = run.capacity()
+        kept = run.overrun(capacity, options.seconds)
+        print(f"{3 * capacity:,.0f} records/s for {options.seconds} s where {capacity:,.0f} can be "
+              f"stored: {kept:.2f} of it is stored (bar 0.90)", flush=True)
+        waited = run.recover(capacity)
         print(f"then 0.8 of it: the last refusal after {waited:.1f} s (bar 30)", flush=True)
-        order = run.without_postgres(options.seconds)
+        order = run.without_postgres(capacity, options.seconds)
         print(f"Postgres away for {options.seconds} s: shed in this order: {', '.join(order)}", flush=True)
         stored = run.check()
         clients = run.clients
