@@ -21,6 +21,7 @@ KEYS = ["$sluice_client", "$http_host", "$request_method", "$remote_addr$http_ho
 ZONES = "".join(f"    sluice_limit_zone {key} zone=far{i}:1m {FAR};\n" for i, key in enumerate(KEYS))
 ZONES += f"    sluice_limit_zone device_id zone=device:16m {FAR};\n"
 ZONES += "    sluice_limit_zone $sluice_client zone=bytes:1m rate=1000gb/s;\n"
+ZONES += f"    sluice_limit_zone $sluice_client zone=global:1m {FAR} scope=global;\n"
 ZONES += "    sluice_limit_zone $server_port zone=over:1m rate=1r/m;\n"
 # name, zones of the location, most of the loss of requests/s that is allowed
 CASES = [
@@ -28,6 +29,7 @@ CASES = [
     ("one, by device", ["device"], None),
     ("three", ["far0", "device", "bytes"], 0.03),
     ("ten", [f"far{i}" for i in range(10)], None),
+    ("one, global", ["global"], 0.05),
 ]
 
 

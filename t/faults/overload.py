@@ -226,7 +226,7 @@ def main():
     options = parser.parse_args()
     print(f"--seed {options.seed}", flush=True)
     template = make_template()
-    run = Overload(template.data, options.seed, backlog=40000)
+    run = Overload(template.data, options.seed, backlog=25000)
     passed = False
     try:
         stored, capacity = run.overrun(options.seconds)
