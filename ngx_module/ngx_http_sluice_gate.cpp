@@ -7,20 +7,17 @@
 #include "ngx_http_sluice_shed.hpp"
 
 
+static ngx_http_sluice_trouble_e ngx_http_sluice_gate_redis(ngx_http_sluice_ctx_t *ctx,
+    ngx_uint_t admitted);
+
+
 ngx_http_sluice_trouble_e
 ngx_http_sluice_gate_request(ngx_http_sluice_ctx_t *ctx)
 {
     ngx_http_sluice_trouble_e  trouble;
 
-    trouble = ngx_http_sluice_commit_trouble(ngx_http_sluice_worker.commit);
-
-    /* a worker without a connection can say what is wrong; else the breaker knows best */
-    if (trouble != NGX_HTTP_SLUICE_REDIS_AWAY
-        && !ngx_http_sluice_breaker_admits(ngx_http_sluice_worker.breaker))
-    {
-        ctx->retry_after = ngx_http_sluice_breaker_retry_after(ngx_http_sluice_worker.breaker);
-        trouble = NGX_HTTP_SLUICE_BREAKER_OPEN;
-    }
+    trouble = ngx_http_sluice_gate_redis(ctx,
+                  ngx_http_sluice_breaker_admits(ngx_http_sluice_worker.breaker));
 
     if (trouble != NGX_HTTP_SLUICE_TROUBLES) {
         return trouble;
@@ -47,6 +44,34 @@ ngx_http_sluice_gate_records(ngx_http_sluice_ctx_t *ctx, sluice::Level level,
     }
 
     return ngx_http_sluice_limit_charge(ctx, rows, records);
+}
+
+
+ngx_http_sluice_trouble_e
+ngx_http_sluice_gate_body(ngx_http_sluice_ctx_t *ctx)
+{
+    /* having closed it lets a share pass, of which this one is already */
+    return ngx_http_sluice_gate_redis(ctx,
+               ngx_http_sluice_breaker_state(ngx_http_sluice_worker.breaker)
+               == sluice::BreakerState::kClosed);
+}
+
+
+/* A worker without a connection can say what is wrong; else the breaker, if it says no, knows best. */
+
+static ngx_http_sluice_trouble_e
+ngx_http_sluice_gate_redis(ngx_http_sluice_ctx_t *ctx, ngx_uint_t admitted)
+{
+    const ngx_http_sluice_trouble_e  trouble =
+        ngx_http_sluice_commit_trouble(ngx_http_sluice_worker.commit);
+
+    if (trouble == NGX_HTTP_SLUICE_REDIS_AWAY || admitted) {
+        return trouble;
+    }
+
+    ctx->retry_after = ngx_http_sluice_breaker_retry_after(ngx_http_sluice_worker.breaker);
+
+    return NGX_HTTP_SLUICE_BREAKER_OPEN;
 }
 
 

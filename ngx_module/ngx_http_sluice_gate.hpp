@@ -12,6 +12,9 @@
 /* Before the body. NGX_HTTP_SLUICE_TROUBLES: it may pass; else what stands against it. */
 ngx_http_sluice_trouble_e ngx_http_sluice_gate_request(ngx_http_sluice_ctx_t *ctx);
 
+/* Behind the body, which may have taken its time: whether Redis is still to be asked. */
+ngx_http_sluice_trouble_e ngx_http_sluice_gate_body(ngx_http_sluice_ctx_t *ctx);
+
 /* For rows of that level, or, being all or nothing, of that level at most. */
 ngx_http_sluice_trouble_e ngx_http_sluice_gate_records(ngx_http_sluice_ctx_t *ctx,
     sluice::Level level, std::string_view rows, ngx_uint_t records);

@@ -322,8 +322,14 @@ ngx_http_sluice_body_read(ngx_http_sluice_ctx_t *ctx)
 ngx_int_t
 ngx_http_sluice_submit(ngx_http_sluice_ctx_t *ctx)
 {
-    if (ngx_http_sluice_key_end(ctx) != NGX_OK) {
-        return ngx_http_sluice_answer_trouble(ctx->request, NGX_HTTP_SLUICE_NO_MEMORY);
+    ngx_http_sluice_trouble_e  trouble = ngx_http_sluice_gate_body(ctx);
+
+    if (trouble == NGX_HTTP_SLUICE_TROUBLES && ngx_http_sluice_key_end(ctx) != NGX_OK) {
+        trouble = NGX_HTTP_SLUICE_NO_MEMORY;
+    }
+
+    if (trouble != NGX_HTTP_SLUICE_TROUBLES) {
+        return ngx_http_sluice_answer_trouble(ctx->request, trouble);
     }
 
     return ngx_http_sluice_commit_submit(ngx_http_sluice_worker.commit, ctx);
