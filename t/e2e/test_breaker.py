@@ -4,6 +4,7 @@ soon after it is well."""
 import http.client
 import itertools
 import os
+import re
 import signal
 import threading
 import time
@@ -277,6 +278,24 @@ def test_off_is_off(make_scripted):
         assert api.log().json["code"] == "redis_full"
     assert len(scripted.frames) == 50
     assert breaker(api) == (CLOSED, {})
+
+
+def test_a_body_that_comes_when_it_is_open(make_scripted):
+    """Its header came before; it is refused as all others, and Redis left alone."""
+    stack = make_scripted("sluice_breaker open=10s")
+    api, scripted = stack.api(), stack.scripted
+    body = b'{"device_id":"d","log_level":"INFO","message":"late"}'
+    connection = api.raw(b"POST /api/log HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                         b"Content-Length: %d\r\n\r\n" % len(body) + body[:9])
+    # Accepted after it, so by then its header was read.
+    scripted.on_xadd = lambda frame: OOM
+    assert api.log().json["code"] == "redis_full"
+    connection.sendall(body[9:])
+    answer = connection.makefile("rb").read()
+    connection.close()
+    assert b" 503 " in answer and b'"code":"breaker_open"' in answer
+    assert re.search(rb"\r\nRetry-After: \d+\r\n", answer)
+    assert len(scripted.frames) == 1
 
 
 def test_what_clients_do_wrong_does_not_open_it(stack, api):
