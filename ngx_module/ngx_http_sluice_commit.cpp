@@ -32,6 +32,8 @@ static ngx_int_t ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit,
     ngx_http_sluice_ctx_t *ctx);
 static ngx_uint_t ngx_http_sluice_commit_has_room(ngx_http_sluice_commit_t *commit,
     const ngx_http_sluice_ctx_t *ctx);
+static ngx_int_t ngx_http_sluice_commit_hold(ngx_http_sluice_commit_t *commit,
+    ngx_http_sluice_ctx_t *ctx, std::string_view rows);
 static ngx_int_t ngx_http_sluice_commit_refuse(ngx_http_sluice_ctx_t *ctx,
     ngx_http_sluice_trouble_e trouble);
 static void ngx_http_sluice_commit_flush(ngx_event_t *ev);
@@ -143,7 +145,8 @@ ngx_http_sluice_commit_submit(ngx_http_sluice_commit_t *commit, ngx_http_sluice_
     }
 
     if (commit->waiting.requests == commit->conf->inflight_requests
-        || commit->waiting.bytes + ctx->body.size() > commit->conf->inflight_bytes)
+        || commit->waiting.bytes + ngx_http_sluice_waiting_bytes(ctx)
+           > commit->conf->inflight_bytes)
     {
         return ngx_http_sluice_commit_refuse(ctx, NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT);
     }
@@ -244,8 +247,7 @@ ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
     }
 
     if (ctx->hold_ms) {
-        return ngx_http_sluice_hold(&commit->waiting, &commit->held, ctx,
-                                    std::string_view(rows, size));
+        return ngx_http_sluice_commit_hold(commit, ctx, std::string_view(rows, size));
     }
 
     if (frame->records == 0) {
@@ -272,6 +274,22 @@ ngx_http_sluice_commit_place(ngx_http_sluice_commit_t *commit, ngx_http_sluice_c
     }
 
     return NGX_DONE;
+}
+
+
+/* Meanwhile there is its body and, apart from the frame, its rows. */
+
+static ngx_int_t
+ngx_http_sluice_commit_hold(ngx_http_sluice_commit_t *commit, ngx_http_sluice_ctx_t *ctx,
+    std::string_view rows)
+{
+    ctx->held_rows = rows;
+
+    if (commit->waiting.bytes + ngx_http_sluice_waiting_bytes(ctx) > commit->conf->inflight_bytes) {
+        return ngx_http_sluice_commit_refuse(ctx, NGX_HTTP_SLUICE_TOO_MANY_INFLIGHT);
+    }
+
+    return ngx_http_sluice_hold(&commit->waiting, &commit->held, ctx);
 }
 
 

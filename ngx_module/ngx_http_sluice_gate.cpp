@@ -57,7 +57,7 @@ ngx_http_sluice_gate_body(ngx_http_sluice_ctx_t *ctx)
 }
 
 
-/* A worker without a connection can say what is wrong; else the breaker, if it says no, knows best. */
+/* A worker without a connection can say what is wrong; else a breaker that says no knows best. */
 
 static ngx_http_sluice_trouble_e
 ngx_http_sluice_gate_redis(ngx_http_sluice_ctx_t *ctx, ngx_uint_t admitted)

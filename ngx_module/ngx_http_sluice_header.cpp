@@ -89,7 +89,7 @@ ngx_http_sluice_header_read(ngx_http_sluice_ctx_t *ctx, std::string_view *detail
         ngx_http_sluice_read_preferences(r, ctx);
     }
 
-    /* a key stands for the same records whenever they are sent, or a second answer would be untrue */
+    /* a key stands for the same records whenever it is sent, or the second answer were untrue */
     ctx->one_by_one = ctx->partial && !ctx->keyed;
 
     return NGX_HTTP_SLUICE_TROUBLES;

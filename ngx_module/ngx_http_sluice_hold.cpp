@@ -9,24 +9,24 @@ static void ngx_http_sluice_hold_release(ngx_event_t *ev);
 
 ngx_int_t
 ngx_http_sluice_hold(ngx_http_sluice_waiting_t *waiting, ngx_queue_t *queue,
-    ngx_http_sluice_ctx_t *ctx, std::string_view rows)
+    ngx_http_sluice_ctx_t *ctx)
 {
     u_char              *p;
     ngx_event_t         *hold;
     ngx_http_request_t  *r = ctx->request;
     ngx_event_t         *rev = r->connection->read;
+    std::string_view    &rows = ctx->held_rows;
 
     p = static_cast<u_char *>(ngx_pnalloc(r->pool, rows.size()));
     hold = static_cast<ngx_event_t *>(ngx_pcalloc(r->pool, sizeof(ngx_event_t)));
 
     if (p == NULL || hold == NULL) {
-        ctx->held_rows = rows;
         ngx_http_sluice_gate_give_back(ctx);
         return ngx_http_sluice_answer_trouble(r, NGX_HTTP_SLUICE_NO_MEMORY);
     }
 
     ngx_memcpy(p, rows.data(), rows.size());
-    ctx->held_rows = std::string_view(reinterpret_cast<char *>(p), rows.size());
+    rows = std::string_view(reinterpret_cast<char *>(p), rows.size());
 
     /* not cancelable: a worker that is to leave waits for those who wait here */
     hold->handler = ngx_http_sluice_hold_release;

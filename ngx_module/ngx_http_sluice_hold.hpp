@@ -9,9 +9,12 @@
 #include "ngx_http_sluice.hpp"
 #include "ngx_http_sluice_waiting.hpp"
 
-/* Holds a request for ctx->hold_ms; the queue is that of all who are held. */
+/*
+ * Holds a request for ctx->hold_ms, with a copy of ctx->held_rows; the queue is that of all who are
+ * held.
+ */
 ngx_int_t ngx_http_sluice_hold(ngx_http_sluice_waiting_t *waiting, ngx_queue_t *queue,
-    ngx_http_sluice_ctx_t *ctx, std::string_view rows);
+    ngx_http_sluice_ctx_t *ctx);
 
 /* Its client is gone. */
 void ngx_http_sluice_hold_drop(ngx_http_sluice_ctx_t *ctx);

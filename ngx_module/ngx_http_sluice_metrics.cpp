@@ -159,7 +159,8 @@ ngx_http_sluice_metrics_requests(sluice::MetricsText &text, const ngx_http_sluic
     ngx_http_sluice_metrics_number(text, "sluice_edge_inflight_requests", "gauge",
         "POSTs that wait for Redis.", sum.inflight_requests);
     ngx_http_sluice_metrics_number(text, "sluice_edge_inflight_bytes", "gauge",
-        "Bytes of their bodies, and what bodies being inflated take.", sum.inflight_bytes);
+        "Bytes of their bodies, of rows that a limit holds, and what bodies being inflated take.",
+        sum.inflight_bytes);
 }
 
 

@@ -12,7 +12,7 @@ ngx_http_sluice_waiting_enter(ngx_http_sluice_waiting_t *waiting, ngx_queue_t *q
 
     ctx->waiting = 1;
     waiting->requests++;
-    waiting->bytes += ctx->body.size();
+    waiting->bytes += ngx_http_sluice_waiting_bytes(ctx);
 
     ngx_http_sluice_worker.counters->inflight_requests = waiting->requests;
     ngx_http_sluice_worker.counters->inflight_bytes = waiting->bytes;
@@ -30,7 +30,7 @@ ngx_http_sluice_waiting_leave(ngx_http_sluice_waiting_t *waiting, ngx_http_sluic
 
     ctx->waiting = 0;
     waiting->requests--;
-    waiting->bytes -= ctx->body.size();
+    waiting->bytes -= ngx_http_sluice_waiting_bytes(ctx);
 
     ngx_http_sluice_worker.counters->inflight_requests = waiting->requests;
     ngx_http_sluice_worker.counters->inflight_bytes = waiting->bytes;

@@ -1,6 +1,6 @@
 /*
  * The requests of this worker that wait for Redis, whatever queue they stand in: how many, how many
- * bytes of bodies they hold, and the timer for the one that waits longest.
+ * bytes they hold, and the timer for the one that waits longest.
  */
 
 #ifndef NGX_HTTP_SLUICE_WAITING_HPP
@@ -13,8 +13,15 @@ typedef struct {
     ngx_event_t overdue;     /* runs while somebody waits; its handler is the owner's */
     ngx_msec_t timeout;
     ngx_uint_t requests;
-    size_t bytes;            /* of their bodies, and what is reserved */
+    size_t bytes;            /* that they hold, and what is reserved */
 } ngx_http_sluice_waiting_t;
+
+/* Of its body, and of its rows once it was held. */
+static inline size_t
+ngx_http_sluice_waiting_bytes(const ngx_http_sluice_ctx_t *ctx)
+{
+    return ctx->body.size() + ctx->held_rows.size();
+}
 
 void ngx_http_sluice_waiting_enter(ngx_http_sluice_waiting_t *waiting, ngx_queue_t *queue,
     ngx_http_sluice_ctx_t *ctx);
