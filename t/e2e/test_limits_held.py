@@ -221,6 +221,21 @@ def test_held_requests_count_as_in_flight(make_edge):
     assert send(api, records(1), "b").status == 200
 
 
+def test_the_rows_of_held_requests_count_as_in_flight(make_edge):
+    """They are kept beside the body, and can be larger: of each backslash in JSON they have two."""
+    stack = make_edge(("sluice_timeout 5s;", "sluice_timeout 5s; sluice_max_inflight bytes=10m;"),
+                      *limited([TEN], ["zone=smooth burst=1 delay=60s"]), workers=1)
+    api = stack.api()
+    batch = [{**record, "log_data": {"k": "\\" * 100_000}} for record in records(4)]
+    size = len(json.dumps(batch))
+    held = Held(stack, *[batch] * 4)
+    assert 2.8 * 4 * size < gauge(api, "bytes") < 3.1 * 4 * size
+    assert send(api, batch).json["code"] == "too_many_inflight"
+    assert counted(stack, "smooth")["given_back_records"] == 4
+    assert [answer.status for answer in held.wait()] == [200] * 4
+    assert gauge(api) == gauge(api, "bytes") == 0
+
+
 def test_a_keyed_request_that_is_held(make_edge):
     stack = make_edge(*limited([TEN], ["zone=smooth burst=1 delay=5s"]))
     api = stack.api()
