@@ -33,7 +33,8 @@ exit: 0 good, 1 failed or something was found, 2 wrong usage or settings
 
 std::vector<const Command*> all_commands() {
     return {&sluice::load_command(),  &sluice::serve_command(),  &sluice::migrate_command(),
-            &sluice::check_command(), &sluice::status_command(), &sluice::dead_letters_command()};
+            &sluice::check_command(), &sluice::status_command(), &sluice::dead_letters_command(),
+            &sluice::import_command()};
 }
 
 void print_help() {

@@ -14,6 +14,10 @@ namespace {
 constexpr size_t kChunkBytes = 256 * 1024;
 constexpr int64_t kDayUs = 86400LL * 1000 * 1000;
 constexpr int64_t kMinuteUs = 60LL * 1000 * 1000;
+// Postgres' reasons quote values of any length.
+constexpr size_t kReasonBytesMax = 500;
+// Records are far smaller, and what is larger than the protocol's messages could never be kept.
+constexpr size_t kDeadLetterBytesMax = 16 * 1024 * 1024;
 constexpr const char* kCopyLogs =
     "COPY logs (id, created_at, device_id, log_level, message, log_data, event_time) FROM STDIN";
 
@@ -76,6 +80,24 @@ bool count_rows(PgConnection* connection, const std::vector<MinuteCount>& counts
         " FROM unnest($1::timestamptz[], $2::log_level[], $3::bigint[]) AS c (minute, log_level, n)"
         " ON CONFLICT (minute, log_level, slot) DO UPDATE SET n = counters.n + excluded.n",
         {minutes.close(), levels.close(), numbers.close(), slot.c_str()}));
+}
+
+bool insert_dead_letter(PgConnection* connection, const DeadLetter& letter, bool* inserted) {
+    const std::string time = time_text(letter.receive_time_ms * 1000);
+    const std::string producer = uuid_text(letter.producer_id);
+    const std::string position = std::to_string(letter.position);
+    const std::string id = to_string(letter.id);
+    const std::string_view bytes = letter.bytes.substr(0, kDeadLetterBytesMax);
+    const std::string reason = cut_text(letter.reason, kReasonBytesMax) +
+                               (bytes.size() < letter.bytes.size() ? " (bytes are cut)" : "");
+    const std::string bytea = bytea_text(bytes);
+    const PgRows done = connection->query(
+        "INSERT INTO dead_letters (t, u, position, stream_id, sqlstate, reason, row_bytes)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+        {time.c_str(), producer.c_str(), position.c_str(), id.c_str(), letter.sqlstate.c_str(),
+         reason.c_str(), bytea.c_str()});
+    *inserted = done && done.affected() != 0;
+    return static_cast<bool>(done);
 }
 
 bool reserve_row_ids(PgConnection* connection, int64_t* first_id) {

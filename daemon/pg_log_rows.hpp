@@ -24,6 +24,9 @@ namespace sluice {
 [[nodiscard]] bool copy_good_rows(PgConnection* connection, int64_t created_at_ms);
 [[nodiscard]] bool count_rows(PgConnection* connection, const std::vector<MinuteCount>& counts,
                               const std::string& slot);
+// *inserted is false if the same one was there before.
+[[nodiscard]] bool insert_dead_letter(PgConnection* connection, const DeadLetter& letter,
+                                      bool* inserted);
 [[nodiscard]] bool reserve_row_ids(PgConnection* connection, int64_t* first_id);
 
 // Around a COPY that may fail; when it did, the transaction goes on as it was before.

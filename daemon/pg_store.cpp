@@ -12,10 +12,6 @@ namespace {
 
 constexpr size_t kChunkBytes = 256 * 1024;
 constexpr int64_t kCheckTimeoutMs = 2000;
-// Postgres' reasons quote values of any length.
-constexpr size_t kReasonBytesMax = 500;
-// Records are far smaller, and what is larger than the protocol's messages could never be kept.
-constexpr size_t kDeadLetterBytesMax = 16 * 1024 * 1024;
 
 }  // namespace
 
@@ -183,24 +179,7 @@ bool PgStore::copy_good_rows(const DeadLetter& in_place_of) {
 }
 
 bool PgStore::insert_dead_letter(const DeadLetter& letter, PgReply* reply) {
-    const std::string time = time_text(letter.receive_time_ms * 1000);
-    const std::string producer = uuid_text(letter.producer_id);
-    const std::string position = std::to_string(letter.position);
-    const std::string id = to_string(letter.id);
-    const std::string_view bytes = letter.bytes.substr(0, kDeadLetterBytesMax);
-    const std::string reason = cut_text(letter.reason, kReasonBytesMax) +
-                               (bytes.size() < letter.bytes.size() ? " (bytes are cut)" : "");
-    const std::string bytea = bytea_text(bytes);
-    const PgRows done = connection_.query(
-        "INSERT INTO dead_letters (t, u, position, stream_id, sqlstate, reason, row_bytes)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-        {time.c_str(), producer.c_str(), position.c_str(), id.c_str(), letter.sqlstate.c_str(),
-         reason.c_str(), bytea.c_str()});
-    if (!done) {
-        return failed();
-    }
-    reply->inserted = done.affected() != 0;
-    return true;
+    return sluice::insert_dead_letter(&connection_, letter, &reply->inserted) ? true : failed();
 }
 
 bool PgStore::count(const std::vector<MinuteCount>& counts) {

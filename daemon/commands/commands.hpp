@@ -29,6 +29,7 @@ struct Command {
 [[nodiscard]] const Command& check_command();
 [[nodiscard]] const Command& status_command();
 [[nodiscard]] const Command& dead_letters_command();
+[[nodiscard]] const Command& import_command();
 
 // Throws SettingsError.
 [[nodiscard]] Settings settings_of(const Arguments& arguments);
