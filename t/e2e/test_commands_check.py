@@ -10,7 +10,7 @@ from harness.build import SLUICED
 from harness.postgres_server import own
 from harness.waiting import free_port, wait_until
 
-COMMANDS = ("load", "serve", "migrate", "check", "status", "dead-letters")
+COMMANDS = ("load", "serve", "migrate", "check", "status", "dead-letters", "import")
 # What the README says a loader needs, and what a check asks besides.
 RIGHTS = ["+@stream", "+select", "+client|setname", "+hset", "+hgetall", "+hdel", "+pexpire",
           "+time", "+eval", "+info", "+config|get"]

@@ -49,7 +49,7 @@ def letters(stack):
 
 def run(stack, *arguments, expected=0):
     done = stack.loader.run("dead-letters", *arguments)
-    assert done.returncode == expected, (done.stdout, done.stderr)
+    assert done.returncode == expected, done.stdout + done.stderr
     return done.stdout
 
 
