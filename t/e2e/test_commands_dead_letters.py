@@ -231,6 +231,31 @@ def test_killed_in_the_middle_nothing_is_lost_or_there_twice(stack):
     check_counters(stack)
 
 
+def test_killed_before_it_removes_nothing_was_stored(stack):
+    add_many(stack, 10)
+    execute(stack, "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_advisory_xact_lock(77); RETURN OLD; END'")
+    execute(stack, "CREATE TRIGGER wait BEFORE DELETE ON dead_letters FOR EACH ROW"
+            " EXECUTE FUNCTION wait()")
+    holder = stack.postgres.connect()
+    holder.cursor().execute("SELECT pg_advisory_lock(77)")
+    process = start_replay(stack)
+    wait_until(lambda: stack.postgres.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluiced-dead-letters'"
+        " AND wait_event_type = 'Lock' AND query LIKE 'DELETE FROM dead_letters%%'"), 15,
+        "it is at that step")
+    process.kill()
+    process.communicate()
+    holder.close()
+    wait_until(lambda: not stack.postgres.value(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'sluiced-dead-letters'"), 10, "its transaction is over")
+    assert stack.rows() == 0 and len(letters(stack)) == 10
+    run(stack, "replay", "--all")
+    assert stored_messages(stack) == {f"m{n}": 1 for n in range(1, 11)}
+    check_counters(stack)
+
+
 def test_what_is_shown_cannot_drive_the_terminal(stack):
     row_id = stack.postgres.value(
         "INSERT INTO dead_letters (t, u, position, stream_id, sqlstate, reason, row_bytes)"

@@ -236,6 +236,27 @@ def test_killed_in_the_middle_it_goes_on(stack, old):
     check_counters(stack)
 
 
+def test_killed_before_it_remembers_nothing_was_stored(stack, old):
+    old.add_many(500)
+    old.run()
+    old.add("once")
+    holder = psycopg2.connect(host=str(stack.folder), dbname="sluice", user="sluice")
+    holder.cursor().execute("SELECT 1 FROM imports FOR UPDATE")
+    process = start_import(stack, old)
+    wait_until(lambda: stack.postgres.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluiced-import'"
+        " AND wait_event_type = 'Lock' AND query LIKE 'UPDATE imports%%'"), 15, "it is at that step")
+    process.kill()
+    process.communicate()
+    holder.rollback()
+    holder.close()
+    wait_until(lambda: connections(stack) == 0, 10, "its transaction is over")
+    assert stack.rows() == 500
+    old.run()
+    assert stored_messages(stack)["once"] == 1
+    check_counters(stack)
+
+
 def test_two_at_once_are_told(stack, old):
     """Each row is stored once, by whichever is first."""
     old.add_many(20000)
