@@ -5,7 +5,6 @@
 #include "ngx_http_sluice_global.hpp"
 
 
-
 /* What a limit is asked for: units of one key. */
 typedef struct {
     uint64_t                   key;
