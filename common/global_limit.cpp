@@ -29,16 +29,27 @@ uint64_t GlobalLimit::largest(const GcraLimit& limit, const Edges& edges) noexce
     return share(limit, edges).largest();
 }
 
+// Too much at once for so many edges is not too much for ever: one that was started anew counts
+// twice until it is forgotten, and others may come back.
+Judgement GlobalLimit::too_large_for_now(const GcraLimit& limit, uint64_t n) noexcept {
+    const bool ever = limit.cost_ns(n) <= limit.burst_ns() + limit.delay_ns();
+    return ever ? Judgement{Verdict::kRefuse, kForgottenNs} : Judgement{Verdict::kNever};
+}
+
 LimitAnswer GlobalLimit::check(uint64_t key, const GcraLimit& limit, uint64_t now_ns, uint64_t n,
                                const Edges& edges) const noexcept {
     if (!edges.heard) {
-        return table_.check(key, share(limit, edges), now_ns, n);
+        LimitAnswer answer = table_.check(key, share(limit, edges), now_ns, n);
+        if (answer.judgement.verdict == Verdict::kNever) {
+            answer.judgement = too_large_for_now(limit, n);
+        }
+        return answer;
     }
     LimitAnswer answer = table_.check(key, limit, now_ns, n);
     const uint64_t most = untold_max_ns(limit, edges.alive);
     const uint64_t cost = limit.cost_ns(n);
     if (cost > most) {
-        answer.judgement = {Verdict::kNever};
+        answer.judgement = too_large_for_now(limit, n);
     } else if (answer.judgement.admitted() && hot_.untold_ns(key) + cost > most) {
         answer.judgement = {Verdict::kRefuse, kIntervalNs};
     }
@@ -48,12 +59,12 @@ LimitAnswer GlobalLimit::check(uint64_t key, const GcraLimit& limit, uint64_t no
 LimitAnswer GlobalLimit::charge(uint64_t key, uint64_t name, const GcraLimit& limit,
                                 uint64_t now_ns, uint64_t n, WhenFull when_full,
                                 const Edges& edges) noexcept {
-    if (!edges.heard) {
-        return table_.charge(key, share(limit, edges), now_ns, n, when_full);
-    }
     LimitAnswer answer = check(key, limit, now_ns, n, edges);
     if (!answer.judgement.admitted()) {
         return answer;
+    }
+    if (!edges.heard) {
+        return table_.charge(key, share(limit, edges), now_ns, n, when_full);
     }
     const uint64_t most = untold_max_ns(limit, edges.alive);
     const uint64_t cost = limit.cost_ns(n);

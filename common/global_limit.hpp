@@ -48,12 +48,14 @@ class GlobalLimit {
     static constexpr uint64_t kIntervalNs = uint64_t{100} * 1000 * 1000;  // from telling to telling
     static constexpr uint64_t kSlackNs = 2 * kIntervalNs;
     static constexpr uint64_t kEdgesMax = 256;
+    // An edge that was not heard of for so long is not alive.
+    static constexpr uint64_t kForgottenNs = uint64_t{10} * 1000 * 1000 * 1000;
 
     // More than can be owed of a key where no clock went back: for GcraLimit, and for what the
     // shared place is to keep.
     [[nodiscard]] static uint64_t owed_max_ns(const GcraLimit& limit, uint64_t edges) noexcept;
 
-    // The most units that one edge ever admits at once.
+    // The most units that one edge admits at once while there are so many.
     [[nodiscard]] static uint64_t largest(const GcraLimit& limit, const Edges& edges) noexcept;
 
     // U of above.
@@ -73,6 +75,8 @@ class GlobalLimit {
     [[nodiscard]] bool has_name(uint64_t key) const noexcept { return hot_.has(key); }
 
   private:
+    static Judgement too_large_for_now(const GcraLimit& limit, uint64_t n) noexcept;
+
     LimitTable table_;
     HotKeys hot_;
 };

@@ -17,7 +17,7 @@
 #define NGX_HTTP_SLUICE_GLOBAL_SILENCE   300
 
 /* Who has not told anything for so long is gone. */
-#define NGX_HTTP_SLUICE_GLOBAL_GONE      10000
+#define NGX_HTTP_SLUICE_GLOBAL_GONE      (sluice::GlobalLimit::kForgottenNs / 1000000)
 
 /* Without an answer for so long each edge has only its share. */
 #define NGX_HTTP_SLUICE_GLOBAL_PATIENCE  1000

@@ -88,6 +88,7 @@ ngx_http_sluice_limit_detail(const ngx_http_sluice_ctx_t *ctx, ngx_http_sluice_t
     ngx_str_t *detail)
 {
     u_char                              *p;
+    uint64_t                             largest;
     const char                          *units;
     const ngx_http_sluice_limit_t       *limit = ctx->limited_by;
     const ngx_http_sluice_limit_zone_t  *zone = ngx_http_sluice_limit_zone(limit);
@@ -125,16 +126,22 @@ ngx_http_sluice_limit_detail(const ngx_http_sluice_ctx_t *ctx, ngx_http_sluice_t
             }
         }
 
-        if (trouble != NGX_HTTP_SLUICE_LARGER_THAN_LIMIT) {
+        largest = zone->global
+                  ? sluice::GlobalLimit::largest(limit->gcra, ngx_http_sluice_global_edges())
+                  : limit->gcra.largest();
+
+        if (trouble != NGX_HTTP_SLUICE_LARGER_THAN_LIMIT && ctx->limit_asked > largest) {
+            p = ngx_sprintf(p, ", more than the %uL that pass at once while others share it",
+                            largest);
+
+        } else if (trouble != NGX_HTTP_SLUICE_LARGER_THAN_LIMIT) {
             p = ngx_sprintf(p, ", %uL remain", ctx->limit_remaining);
         }
     }
 
     if (trouble == NGX_HTTP_SLUICE_LARGER_THAN_LIMIT) {
         p = ngx_sprintf(p, "; more than %uL at once can never pass, send less in one request",
-                        zone->global
-                        ? sluice::GlobalLimit::largest(limit->gcra, ngx_http_sluice_global_edges())
-                        : limit->gcra.largest());
+                        limit->gcra.largest());
 
     } else if (ctx->retry_after) {
         p = ngx_sprintf(p, "; nothing was stored, send again in %ui s", ctx->retry_after);
