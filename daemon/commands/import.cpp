@@ -326,9 +326,9 @@ logs, in the order of its ids, by batches. Each batch is stored in the transacti
 its last id: interrupted, it goes on where it was when it is run again, and run once more it takes
 what has been added. created_at is kept; without a time zone it is taken for UTC. Row ids are new.
 
-What is no record by today's rules is kept in dead_letters, with the reason; one without a created_at
-that can be used, as of 1970. Days get their partitions; storage.keep_days and keep_mb hold for them
-too.
+What is no record by today's rules is kept in dead_letters, with the reason; one without a
+created_at that can be used, as of 1970. Days get their partitions; storage.keep_days and keep_mb
+hold for them too.
 
 Stop the other system first, or what it stores meanwhile under smaller ids is left out. What is left
 in its Redis stream needs no import: a loader reads its entries as they are. If that is another

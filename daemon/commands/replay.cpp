@@ -24,7 +24,7 @@ std::string array_of(const std::vector<int64_t>& ids) {
 
 }  // namespace
 
-Replay::Replay(PgConnection* postgres, std::vector<int64_t> ids)
+Replay::Replay(PgConnection* postgres, const std::vector<int64_t>& ids)
     : postgres_(*postgres), ids_(ids.empty() ? "" : array_of(ids)), rows_(postgres, kSlot) {}
 
 bool Replay::count(uint64_t* letters) {

@@ -27,7 +27,7 @@ struct ReplayCounts {
 class Replay {
   public:
     // Some letters by their ids, or all if there is none.
-    Replay(PgConnection* postgres, std::vector<int64_t> ids);
+    Replay(PgConnection* postgres, const std::vector<int64_t>& ids);
 
     // How many there are.
     [[nodiscard]] bool count(uint64_t* letters);
