@@ -50,6 +50,7 @@ def stack(make_stack):
     stack.server.start()
     wait_until(lambda: stack.redis.client.hget("logs:stream:loader", "postgres") == b"up", 15,
                "the loader tells")
+    stack.wait_partitions()
     return stack
 
 

@@ -43,6 +43,7 @@ def wait_told(stack):
 
 def test_a_quiet_day(stack):
     wait_told(stack)
+    stack.wait_partitions()
     now = status(stack)
     assert now["redis"]["durability"] == "fsync"
     assert now["redis"]["maxmemory_bytes"] == 256 << 20

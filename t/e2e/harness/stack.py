@@ -60,6 +60,12 @@ class Stack:
         """Until the loader has made its group there is nothing to be drained."""
         wait_until(lambda: self.redis.client.exists("logs:stream"), 15, "there is a group")
 
+    def wait_partitions(self):
+        """Until the loader has made those of logs ahead, which it does once it is connected."""
+        wait_until(lambda: self.postgres.value(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent IN ('logs'::regclass,"
+            " 'ledger'::regclass)") >= 5, 15, "partitions are there")
+
     def add_loader(self, **settings):
         """Another one, not started, with a name of its own."""
         loader = Loader(self.folder, self.redis.url, self.postgres.dsn, settings)
