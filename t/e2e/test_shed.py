@@ -2,7 +2,6 @@
 
 import collections
 import http.client
-import json
 import threading
 
 import pytest
@@ -343,41 +342,3 @@ def test_while_postgres_is_away_redis_never_gets_full(make_stack):
         assert all(stored[message] == 1 for message in sender.messages)
     wait_until(lambda: codes(api, "DEBUG", 3) == {"queued": 3}, 15, "all is taken again")
     stack.wait_drained()
-
-
-class Flood(threading.Thread):
-    """Posts the same large batch as fast as it can."""
-
-    def __init__(self, stack, body):
-        super().__init__()
-        self.api = stack.api()
-        self.body = body
-        self.answers = collections.Counter()
-        self.stopping = False
-
-    def run(self):
-        while not self.stopping:
-            answer = self.api.post("/api/logs/batch", self.body)
-            self.answers["queued" if answer.status == 200 else answer.json["code"]] += 1
-
-
-def test_a_flood_between_two_looks_does_not_fill_redis(make_stack):
-    stack = make_stack()
-    for part in (stack.redis, stack.postgres, stack.server, stack.nginx):
-        part.start()
-    client = stack.redis.client
-    wait_until(lambda: stack.api().log().status == 200, 10, "POSTs are taken")
-    client.config_set("maxmemory", client.info("memory")["used_memory"] + 60 * MEGABYTE)
-    body = json.dumps([{"device_id": "d", "log_level": "CRITICAL", "message": "x" * 900}] * 1000)
-    floods = [Flood(stack, body) for _ in range(8)]
-    for flood in floods:
-        flood.start()
-    try:
-        wait_until(lambda: all(flood.answers["overloaded"] for flood in floods), 30, "no more is taken")
-    finally:
-        for flood in floods:
-            flood.stopping = True
-        for flood in floods:
-            flood.join()
-    answers = sum((flood.answers for flood in floods), collections.Counter())
-    assert answers["queued"] and set(answers) <= {"queued", "overloaded", "shed"}, answers
