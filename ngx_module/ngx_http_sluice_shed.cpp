@@ -128,7 +128,7 @@ ngx_http_sluice_shed_tell(sluice::ShedState before, sluice::ShedState after, ngx
 
 /*
  * Before the next look more can come than there is room for above the last watermark: what was
- * taken since the last one counts as used, and so brings everybody there before Redis is full.
+ * taken since the last one counts as used. What was on its way then is in neither.
  */
 
 sluice::ShedState

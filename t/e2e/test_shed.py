@@ -342,3 +342,18 @@ def test_while_postgres_is_away_redis_never_gets_full(make_stack):
         assert all(stored[message] == 1 for message in sender.messages)
     wait_until(lambda: codes(api, "DEBUG", 3) == {"queued": 3}, 15, "all is taken again")
     stack.wait_drained()
+
+
+def test_what_was_taken_since_the_last_look_counts_as_used(make_stack):
+    stack = start(make_stack, "records=1000000000")
+    client, api = stack.redis.client, stack.api()
+    client.setrange("ballast", 60 * MEGABYTE, "x")
+    client.config_set("maxmemory", int(client.info("memory")["used_memory"] / 0.93))
+    wait_until(lambda: 0.92 < metrics(api)[1]['sluice_edge_pressure{cause="memory"}'] < 0.945, 5,
+               "the edge knows")
+    # There is room for three to the last watermark, and for ten in Redis.
+    batch = [{"device_id": "d", "log_level": "CRITICAL", "message": "x" * 900}] * 450
+    found = [api.batch(batch) for _ in range(10)]
+    assert [answer.status for answer in found[:2]] == [200, 200]
+    assert 2 <= sum(answer.status == 200 for answer in found) <= 5
+    assert {answer.json["code"] for answer in found if answer.status != 200} == {"overloaded"}
