@@ -327,8 +327,6 @@ def test_while_postgres_is_away_redis_never_gets_full(make_stack):
     text = stack.nginx.error_text()
     begins = [text.index(f"{level} begins to be shed: memory at") for level in LEVELS]
     assert begins == sorted(begins)
-    taken = [len(senders[level].messages) for level in LEVELS]
-    assert taken[0] < taken[2] < taken[4], taken
     for sender in senders.values():
         assert set(sender.answers) <= {"queued", "shed", "overloaded"}, sender.answers
     assert senders["CRITICAL"].answers["shed"] <= 1  # on the way through the gates
