@@ -16,17 +16,17 @@ namespace {
 constexpr uint8_t kAllLevels = (1U << kLevelCount) - 1;
 
 struct Path {
-    Endpoint endpoint;
+    QueryKind kind;
     std::string_view path;
 };
 constexpr Path kPaths[] = {
-    {Endpoint::kLogs, "/api/logs"},
-    {Endpoint::kStats, "/api/stats"},
-    {Endpoint::kHits, "/api/hits"},
+    {QueryKind::kLogs, "/api/logs"},
+    {QueryKind::kStats, "/api/stats"},
+    {QueryKind::kHits, "/api/hits"},
 };
 
-constexpr unsigned on(Endpoint endpoint) {
-    return 1U << static_cast<unsigned>(endpoint);
+constexpr unsigned on(QueryKind kind) {
+    return 1U << static_cast<unsigned>(kind);
 }
 
 // What has been read of the parameters, beside the query itself.
@@ -142,7 +142,7 @@ bool read_step(std::string_view value, Reading* reading) {
 
 struct Parameter {
     std::string_view name;
-    unsigned endpoints;
+    unsigned kinds;
     bool (*read)(std::string_view value, Reading* reading);
     const char* rule;
 };
@@ -152,27 +152,27 @@ constexpr const char* kTimeRule =
     "-15m, -2h or -7d";
 
 constexpr Parameter kParameters[] = {
-    {"device_id", on(Endpoint::kLogs), read_device_id,
+    {"device_id", on(QueryKind::kLogs), read_device_id,
      "must be 1 to 50 bytes of UTF-8 without control characters"},
-    {"limit", on(Endpoint::kLogs), read_limit, "must be a whole number from 1 to 1000"},
-    {"offset", on(Endpoint::kLogs), read_offset, "must be a whole number from 0 to 100000"},
-    {"cursor", on(Endpoint::kLogs), read_cursor, "must be the next_cursor of a page, as it was"},
-    {"level", on(Endpoint::kLogs) | on(Endpoint::kHits), read_level,
+    {"limit", on(QueryKind::kLogs), read_limit, "must be a whole number from 1 to 1000"},
+    {"offset", on(QueryKind::kLogs), read_offset, "must be a whole number from 0 to 100000"},
+    {"cursor", on(QueryKind::kLogs), read_cursor, "must be the next_cursor of a page, as it was"},
+    {"level", on(QueryKind::kLogs) | on(QueryKind::kHits), read_level,
      "must be one or several of DEBUG, INFO, WARNING, ERROR, CRITICAL, separated by commas"},
-    {"min_level", on(Endpoint::kLogs) | on(Endpoint::kHits), read_min_level,
+    {"min_level", on(QueryKind::kLogs) | on(QueryKind::kHits), read_min_level,
      "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"},
-    {"from", on(Endpoint::kLogs) | on(Endpoint::kHits), read_from, kTimeRule},
-    {"to", on(Endpoint::kLogs) | on(Endpoint::kHits), read_to, kTimeRule},
-    {"q", on(Endpoint::kLogs), read_text, "must be 1 to 200 bytes of UTF-8"},
-    {"contains", on(Endpoint::kLogs), read_contains, "must be a JSON object of at most 1000 bytes"},
-    {"order", on(Endpoint::kLogs), read_order, "must be desc or asc"},
-    {"step", on(Endpoint::kHits), read_step,
+    {"from", on(QueryKind::kLogs) | on(QueryKind::kHits), read_from, kTimeRule},
+    {"to", on(QueryKind::kLogs) | on(QueryKind::kHits), read_to, kTimeRule},
+    {"q", on(QueryKind::kLogs), read_text, "must be 1 to 200 bytes of UTF-8"},
+    {"contains", on(QueryKind::kLogs), read_contains, "must be a JSON object of at most 1000 bytes"},
+    {"order", on(QueryKind::kLogs), read_order, "must be desc or asc"},
+    {"step", on(QueryKind::kHits), read_step,
      "must be one of 1m, 5m, 10m, 15m, 30m, 1h, 2h, 3h, 6h, 12h, 1d"},
 };
 constexpr size_t kNameBytesMax = 16;
 constexpr size_t kValueBytesMax = kPercentFactor * kQueryContainsBytesMax;
 
-const Parameter* find_parameter(std::string_view raw, Endpoint endpoint) {
+const Parameter* find_parameter(std::string_view raw, QueryKind kind) {
     char decoded[kPercentFactor * kNameBytesMax];
     const char* end = raw.size() <= sizeof decoded ? percent_decode(raw, true, decoded) : nullptr;
     if (end == nullptr) {
@@ -180,7 +180,7 @@ const Parameter* find_parameter(std::string_view raw, Endpoint endpoint) {
     }
     const std::string_view name(decoded, static_cast<size_t>(end - decoded));
     for (const Parameter& parameter : kParameters) {
-        if (parameter.name == name && (parameter.endpoints & on(endpoint)) != 0) {
+        if (parameter.name == name && (parameter.kinds & on(kind)) != 0) {
             return &parameter;
         }
     }
@@ -190,7 +190,7 @@ const Parameter* find_parameter(std::string_view raw, Endpoint endpoint) {
 bool read_pair(std::string_view pair, Reading* reading, QueryError* error) {
     const size_t equals = pair.find('=');
     const std::string_view name = pair.substr(0, equals);
-    const Parameter* parameter = find_parameter(name, reading->query->endpoint);
+    const Parameter* parameter = find_parameter(name, reading->query->kind);
     if (parameter == nullptr) {
         *error = {name, "unknown_parameter", "is not a parameter of this endpoint"};
         return false;
@@ -229,8 +229,11 @@ bool settle(const Reading& reading, QueryError* error) {
         *error = {"to", "bad_parameter", "must be later than from"};
         return false;
     }
-    if (query->has_cursor && query->offset != 0) {
-        *error = {"offset", "bad_parameter", "must not be given together with cursor"};
+    // A walk by cursor has no use for it, and a search does not know how much it would leave out.
+    if (query->offset != 0 &&
+        (query->has_cursor || query->text.given() || query->contains.given())) {
+        *error = {"offset", "bad_parameter",
+                  "must not be given together with cursor, q or contains: use next_cursor"};
         return false;
     }
     return true;
@@ -240,7 +243,7 @@ bool settle(const Reading& reading, QueryError* error) {
 QueryVerdict read_path(std::string_view path, Query* query, QueryError* error) {
     for (const Path& known : kPaths) {
         if (path == known.path) {
-            query->endpoint = known.endpoint;
+            query->kind = known.kind;
             return QueryVerdict::kGood;
         }
     }
@@ -339,7 +342,7 @@ QueryVerdict parse_query(std::string_view target, Query* out, QueryError* error)
 
 char* write_query(const Query& query, char* out) noexcept {
     TargetWriter writer(out);
-    writer.path(kPaths[static_cast<unsigned>(query.endpoint)].path);
+    writer.path(kPaths[static_cast<unsigned>(query.kind)].path);
     if (query.device_id.given()) {
         writer.text("device_id", query.device_id.view());
     }

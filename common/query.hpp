@@ -19,7 +19,7 @@ inline constexpr uint32_t kQueryOffsetMax = 100000;
 inline constexpr size_t kQueryTextBytesMax = 200;
 inline constexpr size_t kQueryContainsBytesMax = 1000;
 
-enum class Endpoint : uint8_t { kLogs, kStats, kHits };
+enum class QueryKind : uint8_t { kLogs, kStats, kHits };
 
 // Text without memory of its own.
 template <size_t kBytesMax>
@@ -39,7 +39,7 @@ class QueryText {
 };
 
 struct Query {
-    Endpoint endpoint = Endpoint::kLogs;
+    QueryKind kind = QueryKind::kLogs;
     uint32_t limit = kQueryLimitDefault;
     uint32_t offset = 0;
     uint8_t levels = 0;  // a bit a Level; 0 = all

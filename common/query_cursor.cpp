@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "common/timestamp.hpp"
+
 namespace sluice {
 namespace {
 
@@ -12,9 +14,6 @@ constexpr unsigned kNumbers = 3;
 constexpr size_t kBytes = kNumbers * sizeof(uint64_t) + 3;
 constexpr uint8_t kFormat = 1;
 static_assert(kBytes / 3 * 4 == kQueryCursorBytes);
-
-// Postgres' range of times, and more than enough of it.
-constexpr int64_t kTimeMaxUs = 253402300800LL * 1000 * 1000;
 
 uint16_t check_of(const uint8_t* bytes, size_t count) {
     uint32_t low = 1;
@@ -32,7 +31,7 @@ int value_of(char c) {
 }
 
 bool is_time(int64_t us) {
-    return us > -kTimeMaxUs && us < kTimeMaxUs;
+    return us >= kTimestampMinUs && us < kTimestampEndUs;
 }
 
 }  // namespace

@@ -5,9 +5,6 @@ namespace {
 
 constexpr int64_t kSecondUs = 1000000;
 constexpr int64_t kDayUs = 86400 * kSecondUs;
-// 0001-01-01 and the first microsecond after 9999-12-31: what four digits of year can say.
-constexpr int64_t kTimeMinUs = -62135596800 * kSecondUs;
-constexpr int64_t kTimeEndUs = 253402300800 * kSecondUs;
 
 // Days since 1970-01-01 of a date in the proleptic Gregorian calendar, counted in eras of 400
 // years that begin in March, so that the leap day comes last.
@@ -114,7 +111,7 @@ bool take_offset(std::string_view* text, int64_t* offset_us) {
 }
 
 bool in_range(int64_t us) {
-    return us >= kTimeMinUs && us < kTimeEndUs;
+    return us >= kTimestampMinUs && us < kTimestampEndUs;
 }
 
 }  // namespace

@@ -9,6 +9,9 @@ namespace sluice {
 
 // "2024-11-14T10:30:00.123456Z": what every answer uses, and PostgreSQL reads as it is.
 inline constexpr size_t kTimestampBytes = 27;
+// 0001-01-01 and the first microsecond after 9999-12-31: what four digits of year can say.
+inline constexpr int64_t kTimestampMinUs = -62135596800LL * 1000 * 1000;
+inline constexpr int64_t kTimestampEndUs = 253402300800LL * 1000 * 1000;
 char* format_timestamp(int64_t epoch_us, char* out) noexcept;
 
 // RFC 3339 with an offset or Z ('t', 'z' and a space for the T are accepted, fractions are cut

@@ -92,13 +92,18 @@ void PgConnection::start_deadline() noexcept {
 }
 
 bool PgConnection::wait_socket(short events) {
-    pollfd waiting = {PQsocket(connection_.get()), events, 0};
+    // A negative one is left out by poll.
+    pollfd waiting[] = {{PQsocket(connection_.get()), events, 0}, {client_fd_, POLLRDHUP, 0}};
     for (;;) {
         const int64_t left_ms = (deadline_us_ - steady_us()) / 1000;
         if (left_ms <= 0) {
             return false;
         }
-        const int ready = poll(&waiting, 1, static_cast<int>(std::min<int64_t>(left_ms, 60000)));
+        const int ready = poll(waiting, 2, static_cast<int>(std::min<int64_t>(left_ms, 60000)));
+        if (ready > 0 && waiting[1].revents != 0) {
+            error_.message = "the client has gone";
+            return false;
+        }
         if (ready > 0) {
             return true;
         }
@@ -106,6 +111,11 @@ bool PgConnection::wait_socket(short events) {
             return false;
         }
     }
+}
+
+bool PgConnection::client_has_gone() const noexcept {
+    pollfd client = {client_fd_, POLLRDHUP, 0};
+    return poll(&client, 1, 0) > 0;
 }
 
 bool PgConnection::flush() {

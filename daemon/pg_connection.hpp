@@ -59,6 +59,10 @@ class PgConnection {
     explicit PgConnection(PgOptions options) : options_(std::move(options)) {}
 
     [[nodiscard]] bool connect();
+    // For whom the next commands are: when that socket is hung up, what is under way is given up
+    // and the connection closed. -1: nobody in particular.
+    void work_for(int client_fd) noexcept { client_fd_ = client_fd; }
+    [[nodiscard]] bool client_has_gone() const noexcept;
     void close() noexcept { connection_.reset(); }
     [[nodiscard]] bool is_open() const noexcept { return connection_ != nullptr; }
 
@@ -94,6 +98,7 @@ class PgConnection {
     std::unique_ptr<pg_conn, Finish> connection_;
     PgError error_;
     int64_t deadline_us_ = 0;
+    int client_fd_ = -1;
 };
 
 class Transaction {

@@ -15,6 +15,9 @@ enum class PgFailure : uint8_t {
     kRefused,      // would be refused again, whatever the values: schema, rights, internal errors
 };
 
+// SQLSTATE of a statement that took longer than it may, or was cancelled by somebody.
+inline constexpr std::string_view kQueryCancelled = "57014";
+
 // Of an error report: its SQLSTATE, and whether it names a constraint.
 [[nodiscard]] PgFailure classify_sqlstate(std::string_view sqlstate, bool has_constraint) noexcept;
 

@@ -91,10 +91,10 @@ std::string_view Exchange::path() const noexcept {
     return std::string_view(target_).substr(0, target_.find('?'));
 }
 
-std::string_view Exchange::args() const noexcept {
-    const size_t mark = target_.find('?');
-    return mark == std::string::npos ? std::string_view()
-                                     : std::string_view(target_).substr(mark + 1);
+int Exchange::client_fd() const noexcept {
+    const MHD_ConnectionInfo* info =
+        MHD_get_connection_info(connection_, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info == nullptr ? -1 : info->connect_fd;
 }
 
 void Exchange::answer(HttpResponse response) {
@@ -130,6 +130,9 @@ bool HttpServer::respond(Exchange* exchange) {
     }
     MHD_add_response_header(response, "Content-Type", answer.content_type);
     MHD_add_response_header(response, "Cache-Control", answer.cache_control);
+    if (!answer.etag.empty()) {
+        MHD_add_response_header(response, "ETag", answer.etag.c_str());
+    }
     if (answer.retry_after_s != 0) {
         MHD_add_response_header(response, "Retry-After",
                                 std::to_string(answer.retry_after_s).c_str());

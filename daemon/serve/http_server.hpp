@@ -19,6 +19,7 @@ struct HttpResponse {
     std::string body;
     const char* content_type = "application/json";
     const char* cache_control = "no-store";
+    std::string etag;       // empty: none
     int retry_after_s = 0;  // 0: no such header
     const char* allow = nullptr;
 };
@@ -27,8 +28,10 @@ struct HttpResponse {
 class Exchange {
   public:
     // As it came, undecoded.
-    [[nodiscard]] std::string_view path() const noexcept;
-    [[nodiscard]] std::string_view args() const noexcept;  // behind the '?'
+    [[nodiscard]] std::string_view target() const noexcept { return target_; }
+    [[nodiscard]] std::string_view path() const noexcept;  // up to the '?'
+    // The socket of who asks. Nothing is read from it until the answer, so that a hangup shows.
+    [[nodiscard]] int client_fd() const noexcept;
 
     // Call it once, within the handler or later from any thread; not to be touched afterwards.
     void answer(HttpResponse response);

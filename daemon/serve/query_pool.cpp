@@ -3,8 +3,10 @@
 #include <exception>
 
 #include "daemon/clock.hpp"
-#include "daemon/serve/log_query.hpp"
+#include "daemon/serve/hits.hpp"
+#include "daemon/serve/page.hpp"
 #include "daemon/serve/problems.hpp"
+#include "daemon/serve/stats.hpp"
 
 namespace sluice {
 namespace {
@@ -13,7 +15,6 @@ namespace {
 // Postgres that comes back is not met by all of them.
 constexpr int64_t kDownUs = 1000 * 1000;
 constexpr int kRetryAfterS = 1;
-constexpr std::string_view kQueryCancelled = "57014";
 
 HttpResponse unavailable(std::string_view code, std::string_view detail) {
     HttpResponse response = problem_response({503, code, detail});
@@ -25,13 +26,23 @@ HttpResponse database_unavailable() {
     return unavailable("database_unavailable", "The database does not answer now.");
 }
 
+// Who asked has gone, so that nobody will read this.
+HttpResponse nobody_is_there() {
+    return unavailable("client_gone", "The client has gone.");
+}
+
 }  // namespace
 
-QueryPool::QueryPool(const Settings& settings)
-    : queue_max_(static_cast<size_t>(settings.serve_queue)) {
+QueryPool::QueryPool(const Settings& settings, const SettledHorizon* horizon)
+    : horizon_(horizon), queue_max_(static_cast<size_t>(settings.serve_queue)) {
     options_.dsn = settings.postgres_dsn;
     options_.application_name = "sluiced-serve";
-    options_.session = "SET default_transaction_read_only = on; SET TimeZone = 'UTC'";
+    // When the one who asks has gone, the connection is closed, and Postgres notices; older than 14
+    // it has no such setting, and works on until the timeout.
+    options_.session =
+        "SET default_transaction_read_only = on; SET TimeZone = 'UTC';"
+        " SELECT set_config(name, '500ms', false) FROM pg_settings"
+        " WHERE name = 'client_connection_check_interval'";
     options_.timeout_ms = settings.serve_query_timeout_ms;
     for (int64_t i = 0; i < settings.serve_workers; ++i) {
         threads_.emplace_back([this] { work(); });
@@ -49,7 +60,7 @@ QueryPool::~QueryPool() {
     }
 }
 
-void QueryPool::submit(Exchange* exchange, const LogQuery& query) {
+void QueryPool::submit(Exchange* exchange, const Query& query) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (queue_.size() < queue_max_ && !stopping_) {
@@ -78,11 +89,14 @@ bool QueryPool::next_job(Job* job) {
 void QueryPool::work() {
     PgConnection connection(options_);
     for (Job job{}; next_job(&job);) {
-        job.exchange->answer(run(&connection, job.query));
+        connection.work_for(job.exchange->client_fd());
+        HttpResponse response = run(&connection, job.query);
+        connection.work_for(-1);
+        job.exchange->answer(std::move(response));
     }
 }
 
-HttpResponse QueryPool::run(PgConnection* connection, const LogQuery& query) noexcept {
+HttpResponse QueryPool::run(PgConnection* connection, const Query& query) noexcept {
     try {
         return try_run(connection, query);
     } catch (const std::exception& error) {
@@ -91,20 +105,43 @@ HttpResponse QueryPool::run(PgConnection* connection, const LogQuery& query) noe
     }
 }
 
-HttpResponse QueryPool::try_run(PgConnection* connection, const LogQuery& query) {
+bool QueryPool::ask(PgConnection* connection, const Query& query, HttpResponse* response) const {
+    const int64_t now_us = wall_us();
+    switch (query.kind) {
+        case QueryKind::kLogs:
+            return answer_page(
+                connection, query,
+                {now_us, horizon_->settled_us(), steady_us() + options_.timeout_ms * 1000 / 2},
+                response);
+        case QueryKind::kStats:
+            return answer_stats(connection, response);
+        case QueryKind::kHits:
+            return answer_hits(connection, query, now_us, response);
+    }
+    return false;
+}
+
+HttpResponse QueryPool::try_run(PgConnection* connection, const Query& query) {
     // Twice, since a connection that rested may have been closed by then; reading twice is no harm.
     for (int attempt = 0; attempt < 2; ++attempt) {
+        if (connection->client_has_gone()) {
+            return nobody_is_there();
+        }
         const bool rested = connection->is_open();
         if (!rested && !connect(connection)) {
             return database_unavailable();
         }
         HttpResponse response;
-        if (answer_log_query(connection, query, &response)) {
+        if (ask(connection, query, &response)) {
             return response;
+        }
+        if (connection->client_has_gone()) {
+            return nobody_is_there();
         }
         log_failure(connection->error());
         if (connection->error().sqlstate == kQueryCancelled) {
-            return unavailable("query_timeout", "The query took too long.");
+            return unavailable("query_timeout",
+                               "The query took too long: ask for less time, or fewer levels.");
         }
         if (!rested || connection->is_open()) {
             break;
@@ -120,8 +157,10 @@ bool QueryPool::connect(PgConnection* connection) {
     if (connection->connect()) {
         return true;
     }
-    down_until_us_.store(steady_us() + kDownUs);
-    log_failure(connection->error());
+    if (!connection->client_has_gone()) {
+        down_until_us_.store(steady_us() + kDownUs);
+        log_failure(connection->error());
+    }
     return false;
 }
 

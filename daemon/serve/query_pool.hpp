@@ -9,38 +9,42 @@
 #include <thread>
 #include <vector>
 
-#include "common/query_params.hpp"
+#include "common/query.hpp"
 #include "daemon/log.hpp"
 #include "daemon/pg_connection.hpp"
 #include "daemon/serve/http_server.hpp"
+#include "daemon/serve/settled.hpp"
 #include "daemon/settings.hpp"
 
 namespace sluice {
 
 class QueryPool {
   public:
-    explicit QueryPool(const Settings& settings);
+    QueryPool(const Settings& settings, const SettledHorizon* horizon);
     ~QueryPool();
     QueryPool(const QueryPool&) = delete;
     QueryPool& operator=(const QueryPool&) = delete;
 
     // Answers the exchange sooner or later, whatever happens.
-    void submit(Exchange* exchange, const LogQuery& query);
+    void submit(Exchange* exchange, const Query& query);
 
   private:
     struct Job {
         Exchange* exchange;
-        LogQuery query;
+        Query query;
     };
 
     void work();
     bool next_job(Job* job);
-    [[nodiscard]] HttpResponse run(PgConnection* connection, const LogQuery& query) noexcept;
-    [[nodiscard]] HttpResponse try_run(PgConnection* connection, const LogQuery& query);
+    [[nodiscard]] HttpResponse run(PgConnection* connection, const Query& query) noexcept;
+    [[nodiscard]] bool ask(PgConnection* connection, const Query& query,
+                           HttpResponse* response) const;
+    [[nodiscard]] HttpResponse try_run(PgConnection* connection, const Query& query);
     [[nodiscard]] bool connect(PgConnection* connection);
     void log_failure(const PgError& error);
 
     PgOptions options_;
+    const SettledHorizon* horizon_;
     size_t queue_max_;
     std::atomic<int64_t> down_until_us_{0};
 

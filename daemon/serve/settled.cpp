@@ -1,0 +1,144 @@
+#include "daemon/serve/settled.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "daemon/clock.hpp"
+#include "daemon/stream_id.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr std::chrono::seconds kPause(1);
+constexpr int64_t kLogIntervalUs = 60LL * 1000 * 1000;
+// From the receive time in a frame to its entry: as long as an edge waits for Redis, and as much
+// again for clocks that differ.
+constexpr int64_t kOnTheWayMs = 10000;
+
+// Of a reply that is names and values in turn.
+const RedisValue* field_of(const RedisValue& reply, std::string_view name) noexcept {
+    for (size_t i = 0; i + 1 < reply.elements.size(); i += 2) {
+        if (reply.elements[i].text == name) {
+            return &reply.elements[i + 1];
+        }
+    }
+    return nullptr;
+}
+
+bool id_of(const RedisValue& reply, std::string_view name, StreamId* id) {
+    const RedisValue* value = field_of(reply, name);
+    return value != nullptr && parse_stream_id(value->text, id);
+}
+
+// From the replies to the questions below. Everything before the oldest entry that is delivered and
+// not acknowledged is stored; so is everything up to the last delivered one, if that is older.
+// Behind it there may be entries that nobody has read; if there are none, whatever comes gets an id
+// of Redis' clock or later.
+bool settled_by(const RedisValue& replies, const std::string& group, int64_t* settled_ms) {
+    if (replies.elements.size() != 4 || replies.elements[0].elements.size() != 2 ||
+        replies.elements[1].elements.size() != 4) {
+        return false;
+    }
+    const std::string& seconds = replies.elements[0].elements[0].text;
+    int64_t now_s = 0;
+    std::from_chars(seconds.data(), seconds.data() + seconds.size(), now_s);
+    auto settled = static_cast<uint64_t>(now_s) * 1000;
+
+    StreamId newest;
+    StreamId delivered;
+    bool found = false;
+    for (const RedisValue& info : replies.elements[2].elements) {
+        const RedisValue* name = field_of(info, "name");
+        found = found || (name != nullptr && name->text == group &&
+                          id_of(info, "last-delivered-id", &delivered));
+    }
+    if (!found || !id_of(replies.elements[3], "last-generated-id", &newest)) {
+        return false;
+    }
+    if (delivered < newest) {
+        settled = std::min(settled, delivered.ms);
+    }
+    StreamId pending;
+    if (parse_stream_id(replies.elements[1].elements[1].text, &pending)) {
+        settled = std::min(settled, pending.ms);
+    }
+    *settled_ms = static_cast<int64_t>(settled);
+    return true;
+}
+
+}  // namespace
+
+SettledHorizon::SettledHorizon(const Settings& settings)
+    : connection_({settings.redis_url, settings.redis_password_file, "sluiced-serve",
+                   settings.redis_timeout_ms}),
+      stream_(settings.redis_stream),
+      group_(settings.redis_group),
+      log_limit_(kLogIntervalUs),
+      thread_([this] { run(); }) {}
+
+SettledHorizon::~SettledHorizon() {
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        stopping_ = true;
+    }
+    stop_asked_.notify_all();
+    thread_.join();
+}
+
+void SettledHorizon::run() noexcept {
+    try {
+        std::unique_lock<std::mutex> lock(mutex_);
+        while (!stopping_) {
+            lock.unlock();
+            look();
+            lock.lock();
+            stop_asked_.wait_for(lock, kPause, [this] { return stopping_; });
+        }
+    } catch (const std::exception& error) {
+        log_error("the settled horizon stands still").with("error", error.what());
+    }
+}
+
+// All of it at one moment: between two questions an entry could be read, stored and acknowledged.
+void SettledHorizon::look() {
+    std::string why = "it lacks the stream, or its group";
+    const std::vector<std::vector<std::string>> questions = {
+        {"MULTI"},
+        {"TIME"},
+        {"XPENDING", stream_, group_},
+        {"XINFO", "GROUPS", stream_},
+        {"XINFO", "STREAM", stream_},
+    };
+    RedisValue reply;
+    bool asked = connection_.is_open() || connection_.connect();
+    for (size_t i = 0; asked && i < questions.size(); ++i) {
+        reply = connection_.ask(questions[i]);
+        asked = !reply.failed();
+    }
+    if (asked) {
+        reply = connection_.ask({"EXEC"});
+        asked = reply.kind == RedisValue::Kind::kArray;
+    }
+    int64_t settled_ms = 0;
+    if (asked && settled_by(reply, group_, &settled_ms)) {
+        // It never goes back: what has been said to be settled is.
+        settled_us_.store(std::max(settled_us_.load(), (settled_ms - kOnTheWayMs) * 1000));
+        return;
+    }
+    if (!asked) {
+        why = connection_.is_open() ? reply.text : connection_.error();
+        connection_.close();
+    }
+    uint64_t left_out = 0;
+    if (log_limit_.allow(steady_us(), &left_out)) {
+        log_warn("redis does not say what is settled")
+            .with("error", why)
+            .with("left_out", left_out);
+    }
+}
+
+}  // namespace sluice
