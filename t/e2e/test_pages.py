@@ -44,6 +44,7 @@ def pages(make_stack, logs):
     for part in (stack.redis, stack.postgres, stack.loader, stack.server):
         part.start()
     stack.wait_group()
+    stack.wait_partitions()
     store(stack.postgres, logs)
     pages = Pages(stack.server)
     pages.stack = stack

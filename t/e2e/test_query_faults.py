@@ -1,0 +1,161 @@
+"""What becomes of queries when something is slow, full, or gone."""
+
+import threading
+
+import pytest
+
+from harness.stored import Pages, Log, store
+from harness.waiting import wait_until
+from test_settled import ago
+
+
+def asking(stack, state="active"):
+    """Queries of the server that Postgres is at."""
+    return stack.postgres.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluiced-serve'"
+        f" AND state = '{state}'")
+
+
+def start(make_stack, **serve):
+    stack = make_stack(serve=serve)
+    for part in (stack.redis, stack.postgres, stack.server):
+        part.start()
+    return stack
+
+
+@pytest.fixture
+def locked(make_stack):
+    """Queries of logs wait until this one lets them."""
+    stack = start(make_stack, SLUICED_SERVE_WORKERS="2", SLUICED_SERVE_QUEUE="3")
+    lock = stack.postgres.connect()
+    lock.autocommit = False
+    lock.cursor().execute("LOCK TABLE logs IN ACCESS EXCLUSIVE MODE")
+    stack.unlock = lock.close
+    yield stack
+    lock.close()
+
+
+def test_a_query_whose_client_has_gone_is_given_up(locked):
+    connection = locked.server.connection()
+    connection.request("GET", "/api/logs/x")
+    wait_until(lambda: asking(locked) == 1, 10, "the query runs")
+    connection.close()
+    wait_until(lambda: asking(locked) == 0, 5, "Postgres has given it up")
+    # Neither is one that waited in the queue begun for nobody; and the next one is answered.
+    waiting = [locked.server.connection() for _ in range(4)]
+    for one in waiting:
+        one.request("GET", "/api/logs/x")
+    wait_until(lambda: asking(locked) == 2, 10, "two run")
+    for one in waiting:
+        one.close()
+    wait_until(lambda: asking(locked) == 0, 5, "all are given up")
+    locked.unlock()
+    pages = Pages(locked.server)
+    assert pages.page(device_id="x")["total"] == 0
+    pages.close()
+
+
+def test_more_queries_than_can_wait_are_refused_at_once(locked):
+    connections = [locked.server.connection() for _ in range(5)]
+    for number, one in enumerate(connections):
+        one.request("GET", f"/api/logs/x?limit={number + 1}")
+    wait_until(lambda: asking(locked) == 2, 10, "two run")
+
+    def refused():
+        pages = Pages(locked.server)
+        pages.connection = locked.server.connection()
+        pages.connection.timeout = 1
+        try:
+            answer = pages.ask("/api/logs/x")
+            return answer.status == 503 and answer
+        except TimeoutError:
+            return None
+        finally:
+            pages.close()
+
+    answer = wait_until(refused, 10, "three wait, and the next is refused")
+    assert answer.json["code"] == "too_many_queries" and answer.headers["Retry-After"] == "1"
+    locked.unlock()
+    for one in connections:
+        assert one.getresponse().status == 200
+        one.close()
+
+
+def test_a_query_that_takes_too_long_is_ended(make_stack):
+    stack = start(make_stack, SLUICED_SERVE_QUERY_TIMEOUT_MS="1000")
+    stack.allow("postgres did not answer a query")
+    lock = stack.postgres.connect()
+    lock.autocommit = False
+    lock.cursor().execute("LOCK TABLE logs IN ACCESS EXCLUSIVE MODE")
+    pages = Pages(stack.server)
+    answer = pages.ask("/api/logs/x")
+    assert (answer.status, answer.json["code"]) == (503, "query_timeout")
+    assert answer.headers["Retry-After"] and answer.headers["Cache-Control"] == "no-store"
+    # The counters are not locked.
+    assert pages.ask("/api/stats").status == 200
+    lock.close()
+    pages.close()
+
+
+def test_without_postgres_queries_are_refused_and_then_not(make_stack):
+    stack = start(make_stack)
+    stack.allow("postgres did not answer a query")
+    pages = Pages(stack.server)
+    assert pages.page()["total"] == 0
+    stack.postgres.stop()
+    for path in ("/api/logs", "/api/stats", "/api/hits"):
+        answer = pages.ask(path)
+        assert (answer.status, answer.json["code"]) == (503, "database_unavailable")
+        assert answer.headers["Retry-After"]
+    stack.postgres.start()
+    wait_until(lambda: pages.ask("/api/logs").status == 200, 10, "it is there again")
+    pages.close()
+
+
+def test_a_search_says_that_it_stopped_early_and_goes_on(make_stack):
+    """Messages that take long to look through, and a second for each query."""
+    stack = start(make_stack, SLUICED_SERVE_QUERY_TIMEOUT_MS="1000")
+    stack.postgres.query("SELECT 1")
+    store(stack.postgres, [Log(1, ago(7200), message="needle")])
+    connection = stack.postgres.connect()
+    connection.cursor().execute(
+        "INSERT INTO logs (id, created_at, device_id, log_level, message, log_data)"
+        " SELECT g + 1, now() - g * interval '0.1 s', 'd', 'INFO', repeat('hay stack ', 1000), '{}'"
+        " FROM generate_series(1, 30000) AS g;"
+        "INSERT INTO counters SELECT date_trunc('minute', created_at), log_level, 'more', count(*)"
+        " FROM logs WHERE id > 1 GROUP BY 1, 2")
+    connection.close()
+    pages = Pages(stack.server)
+    answer = pages.ask("/api/logs", q="NEEDLE")
+    assert answer.status == 200 and answer.json["stopped_early"] is True
+    assert answer.json["data"] == [] and answer.json["next_cursor"]
+    assert answer.headers["Cache-Control"].startswith("max-age=1,")
+    page, rounds = answer.json, 0
+    while not page["data"]:
+        page = pages.page(q="NEEDLE", cursor=page["next_cursor"])
+        rounds += 1
+    assert [log["id"] for log in page["data"]] == [1] and rounds < 100
+    assert "stopped_early" not in page and page["next_cursor"] is None
+    pages.close()
+
+
+def test_many_clients_get_each_its_own_answer(make_stack):
+    stack = start(make_stack)
+    store(stack.postgres, [Log(n, ago(60), f"device-{n % 20}") for n in range(1, 401)])
+    failures = []
+
+    def client(number):
+        pages = Pages(stack.server)
+        for turn in range(30):
+            device = f"device-{(number + turn) % 20}"
+            page = pages.page(device_id=device, limit=5)
+            if {log["device_id"] for log in page["data"]} != {device}:
+                failures.append((device, page))
+        pages.close()
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
