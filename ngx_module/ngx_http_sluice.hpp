@@ -86,6 +86,8 @@ typedef struct {
     ngx_array_t limit_zones;    /* of ngx_shm_zone_t * */
 
     ngx_uint_t used;            /* some location ingests or tells health */
+
+    ngx_int_t query_index;      /* of $sluice_query among the variables, if it is named */
 } ngx_http_sluice_main_conf_t;
 
 typedef struct {

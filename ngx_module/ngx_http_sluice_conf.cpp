@@ -49,6 +49,7 @@ ngx_http_sluice_create_main_conf(ngx_conf_t *cf)
     smcf->inflight_bytes = NGX_CONF_UNSET_SIZE;
     smcf->breaker = NGX_CONF_UNSET_UINT;
     smcf->shed.on = NGX_CONF_UNSET_UINT;
+    smcf->query_index = NGX_CONF_UNSET;
     smcf->shed.marks = sluice::ShedMarks();
 
     return smcf;

@@ -25,6 +25,16 @@ enum ngx_http_sluice_frame_outcome_e : ngx_uint_t {
     NGX_HTTP_SLUICE_FRAME_OUTCOMES
 };
 
+enum ngx_http_sluice_endpoint_e : ngx_uint_t {
+    NGX_HTTP_SLUICE_LOGS = 0,
+    NGX_HTTP_SLUICE_STATS,
+    NGX_HTTP_SLUICE_HITS,
+    NGX_HTTP_SLUICE_ENDPOINTS
+};
+
+/* NGX_HTTP_CACHE_MISS is 1, and the last: */
+#define NGX_HTTP_SLUICE_CACHE_STATUSES   NGX_HTTP_CACHE_SCARCE
+
 struct ngx_http_sluice_counters_s {
     ngx_atomic_t owner;          /* pid; 0 = free */
 
@@ -51,6 +61,8 @@ struct ngx_http_sluice_counters_s {
     ngx_atomic_t redis_connect_failures;
     ngx_atomic_t redis_losses;
     ngx_atomic_t breaker_trips[sluice::kBreakerReasons];
+
+    ngx_atomic_t queries[NGX_HTTP_SLUICE_ENDPOINTS][NGX_HTTP_SLUICE_CACHE_STATUSES];
 
     /* set, not added to: what is so now */
     ngx_atomic_t inflight_requests;

@@ -27,6 +27,8 @@ static void ngx_http_sluice_metrics_frames(sluice::MetricsText &text,
     const ngx_http_sluice_counters_t &sum);
 static void ngx_http_sluice_metrics_redis(sluice::MetricsText &text,
     const ngx_http_sluice_counters_t &sum);
+static void ngx_http_sluice_metrics_queries(sluice::MetricsText &text,
+    const ngx_http_sluice_counters_t &sum);
 static void ngx_http_sluice_metrics_limits(sluice::MetricsText &text);
 static void ngx_http_sluice_metrics_global(sluice::MetricsText &text);
 static void ngx_http_sluice_metrics_shed(sluice::MetricsText &text,
@@ -73,6 +75,7 @@ ngx_http_sluice_metrics_handler(ngx_http_request_t *r)
     ngx_http_sluice_metrics_requests(text, sum);
     ngx_http_sluice_metrics_frames(text, sum);
     ngx_http_sluice_metrics_redis(text, sum);
+    ngx_http_sluice_metrics_queries(text, sum);
     ngx_http_sluice_metrics_limits(text);
     ngx_http_sluice_metrics_global(text);
     ngx_http_sluice_metrics_shed(text, sum);
@@ -239,6 +242,48 @@ ngx_http_sluice_metrics_redis(sluice::MetricsText &text, const ngx_http_sluice_c
     ngx_http_sluice_metrics_number(text, "sluice_edge_postgres_up", "gauge",
         "Whether the loader reaches Postgres, as it tells.",
         ngx_http_sluice_postgres(zone) == NGX_HTTP_SLUICE_POSTGRES_UP);
+}
+
+
+static void
+ngx_http_sluice_metrics_queries(sluice::MetricsText &text, const ngx_http_sluice_counters_t &sum)
+{
+    static const char  *endpoints[NGX_HTTP_SLUICE_ENDPOINTS] = { "logs", "stats", "hits" };
+
+    static const struct {
+        const char  *name;
+        ngx_uint_t   from_cache;
+    } statuses[NGX_HTTP_SLUICE_CACHE_STATUSES] = {
+        { "miss", 0 },
+        { "bypass", 0 },
+        { "expired", 0 },
+        { "stale", 1 },
+        { "updating", 1 },
+        { "revalidated", 1 },
+        { "hit", 1 },
+        { "scarce", 0 }
+    };
+
+    static const struct {
+        const char  *name;
+        const char  *help;
+    } families[] = {
+        { "sluice_edge_cache_misses_total", "Queries that went to the server, by why they did." },
+        { "sluice_edge_cache_hits_total", "Queries answered from the cache, by what was there." }
+    };
+
+    for (ngx_uint_t from_cache = 0; from_cache < 2; from_cache++) {
+        text.family(families[from_cache].name, "counter", families[from_cache].help);
+
+        for (ngx_uint_t i = 0; i < NGX_HTTP_SLUICE_ENDPOINTS; i++) {
+            for (ngx_uint_t k = 0; k < NGX_HTTP_SLUICE_CACHE_STATUSES; k++) {
+                if (statuses[k].from_cache == from_cache) {
+                    text.sample("endpoint", endpoints[i], "status", statuses[k].name,
+                                sum.queries[i][k]);
+                }
+            }
+        }
+    }
 }
 
 

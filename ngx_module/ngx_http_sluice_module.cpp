@@ -10,6 +10,7 @@
 #include "ngx_http_sluice_directives.hpp"
 #include "ngx_http_sluice_global.hpp"
 #include "ngx_http_sluice_inflate.hpp"
+#include "ngx_http_sluice_query.hpp"
 #include "ngx_http_sluice_redis.hpp"
 #include "ngx_http_sluice_turn.hpp"
 #include "ngx_http_sluice_variables.hpp"
@@ -38,7 +39,7 @@ static const ngx_http_sluice_redis_events_t  ngx_http_sluice_redis_events = {
 
 static ngx_http_module_t  ngx_http_sluice_module_ctx = {
     ngx_http_sluice_add_variables,      /* preconfiguration */
-    NULL,                               /* postconfiguration */
+    ngx_http_sluice_query_init,         /* postconfiguration */
 
     ngx_http_sluice_create_main_conf,   /* create main configuration */
     ngx_http_sluice_init_main_conf,     /* init main configuration */

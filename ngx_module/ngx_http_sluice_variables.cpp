@@ -1,13 +1,14 @@
 /*
  * What a request came to, for log_format: $sluice_status, $sluice_records, $sluice_message_id,
  * $sluice_reject_reason, $sluice_redis_time, $sluice_limit and $sluice_limit_status. And
- * $sluice_client, a key for limits.
+ * $sluice_client, a key for limits, and $sluice_query, one for the cache.
  */
 
 #include "ngx_http_sluice_variables.hpp"
 
 #include "ngx_http_sluice_answer.hpp"
 #include "ngx_http_sluice_limit.hpp"
+#include "ngx_http_sluice_query.hpp"
 
 
 enum ngx_http_sluice_variable_e : uintptr_t {
@@ -29,21 +30,33 @@ static ngx_int_t ngx_http_sluice_variable_client(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 
 
-static const struct {
-    ngx_str_t                    name;
-    ngx_http_get_variable_pt     get;
-    uintptr_t                    data;
-} ngx_http_sluice_variables[] = {
-    { ngx_string("sluice_status"), ngx_http_sluice_variable, NGX_HTTP_SLUICE_VAR_STATUS },
-    { ngx_string("sluice_records"), ngx_http_sluice_variable, NGX_HTTP_SLUICE_VAR_RECORDS },
-    { ngx_string("sluice_message_id"), ngx_http_sluice_variable, NGX_HTTP_SLUICE_VAR_MESSAGE_ID },
-    { ngx_string("sluice_reject_reason"), ngx_http_sluice_variable,
-      NGX_HTTP_SLUICE_VAR_REJECT_REASON },
-    { ngx_string("sluice_redis_time"), ngx_http_sluice_variable, NGX_HTTP_SLUICE_VAR_REDIS_TIME },
-    { ngx_string("sluice_limit"), ngx_http_sluice_variable, NGX_HTTP_SLUICE_VAR_LIMIT },
-    { ngx_string("sluice_limit_status"), ngx_http_sluice_variable,
-      NGX_HTTP_SLUICE_VAR_LIMIT_STATUS },
-    { ngx_string("sluice_client"), ngx_http_sluice_variable_client, 0 }
+static const ngx_http_variable_t  ngx_http_sluice_variables[] = {
+
+    { ngx_string("sluice_status"), NULL, ngx_http_sluice_variable,
+      NGX_HTTP_SLUICE_VAR_STATUS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sluice_records"), NULL, ngx_http_sluice_variable,
+      NGX_HTTP_SLUICE_VAR_RECORDS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sluice_message_id"), NULL, ngx_http_sluice_variable,
+      NGX_HTTP_SLUICE_VAR_MESSAGE_ID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sluice_reject_reason"), NULL, ngx_http_sluice_variable,
+      NGX_HTTP_SLUICE_VAR_REJECT_REASON, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sluice_redis_time"), NULL, ngx_http_sluice_variable,
+      NGX_HTTP_SLUICE_VAR_REDIS_TIME, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sluice_limit"), NULL, ngx_http_sluice_variable,
+      NGX_HTTP_SLUICE_VAR_LIMIT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sluice_limit_status"), NULL, ngx_http_sluice_variable,
+      NGX_HTTP_SLUICE_VAR_LIMIT_STATUS, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sluice_client"), NULL, ngx_http_sluice_variable_client,
+      0, NGX_HTTP_VAR_NOCACHEABLE, 0 },
+
+    { ngx_string("sluice_query"), NULL, ngx_http_sluice_query_variable, 0, 0, 0 }
 };
 
 
@@ -56,12 +69,12 @@ ngx_http_sluice_add_variables(ngx_conf_t *cf)
     for (const auto &entry : ngx_http_sluice_variables) {
         name = entry.name;
 
-        var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
+        var = ngx_http_add_variable(cf, &name, entry.flags);
         if (var == NULL) {
             return NGX_ERROR;
         }
 
-        var->get_handler = entry.get;
+        var->get_handler = entry.get_handler;
         var->data = entry.data;
     }
 

@@ -35,7 +35,7 @@ struct ngx_http_sluice_zone_s {
     ngx_http_sluice_counters_t counters[NGX_HTTP_SLUICE_SLOTS];
 };
 
-#define NGX_HTTP_SLUICE_ZONE_LAYOUT 6
+#define NGX_HTTP_SLUICE_ZONE_LAYOUT 7
 #define NGX_HTTP_SLUICE_ZONE_MIN    (256 * 1024)
 
 /* A state older than this is no state. */
