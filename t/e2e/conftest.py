@@ -7,6 +7,7 @@ import pytest
 
 from harness.build import MODULE, NGINX, SLUICED
 from harness.scripted_redis import ScriptedRedis
+from harness.scripted_server import ScriptedServer
 from harness.stack import Stack
 from harness.template import make_template
 from harness.waiting import wait_until
@@ -68,6 +69,22 @@ def make_edge(make_stack):
     yield make
     for scripted in started:
         scripted.stop()
+
+
+@pytest.fixture
+def make_reading(make_edge):
+    """Makes edges in front of a scripted server, with a scripted Redis behind them."""
+    servers = []
+
+    def make(*nginx_edits, workers=1):
+        stack = make_edge(*nginx_edits, workers=workers)
+        stack.scripted_server = ScriptedServer(stack.folder).start()
+        servers.append(stack.scripted_server)
+        return stack
+
+    yield make
+    for server in servers:
+        server.stop()
 
 
 @pytest.fixture
