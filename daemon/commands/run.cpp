@@ -124,7 +124,11 @@ exit: 0 up to date, 1 failed, 2 wrong usage or settings
 }
 
 Settings settings_of(const Arguments& arguments) {
-    return load_settings(arguments.value("--config"), environ);
+    const std::string file = arguments.value("--config");
+    if (file.empty() && arguments.has("--config")) {
+        throw UsageError("--config names no file");
+    }
+    return load_settings(file, environ);
 }
 
 }  // namespace sluice
