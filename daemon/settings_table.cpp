@@ -6,6 +6,7 @@
 
 #include "common/decimal.hpp"
 #include "common/redis_url.hpp"
+#include "daemon/log.hpp"
 #include "daemon/pg_dsn.hpp"
 
 namespace sluice {
@@ -39,6 +40,19 @@ std::string judge_listen(const std::string& text) {
                : "the port must be a number from 1 to 65535";
 }
 
+constexpr const char* kLogLevels = "\"info\", \"warn\" or \"error\"";
+constexpr const char* kLogFormats = "\"auto\", \"json\" or \"text\"";
+
+std::string judge_log_level(const std::string& text) {
+    LogLevel level{};
+    return parse_log_level(text, &level) ? "" : "no such level";
+}
+
+std::string judge_log_format(const std::string& text) {
+    LogFormat format{};
+    return parse_log_format(text, &format) ? "" : "no such format";
+}
+
 std::string quoted(const std::string& text) {
     return '"' + text + '"';
 }
@@ -69,6 +83,8 @@ const std::vector<Setting>& all_settings() {
         {"load", "ledger_keep_hours", &Settings::load_ledger_keep_hours, "hours", 1, 24 * 366},
         {"storage", "keep_days", &Settings::storage_keep_days, "days", 0, 366 * 100},
         {"storage", "keep_mb", &Settings::storage_keep_mb, "megabytes", 0, 1LL << 40},
+        {"log", "level", &Settings::log_level, kLogLevels, 0, 0, judge_log_level},
+        {"log", "format", &Settings::log_format, kLogFormats, 0, 0, judge_log_format},
         {"serve", "listen", &Settings::serve_listen, "host:port or unix:/path", 1, kTextBytesMax,
          judge_listen},
         {"serve", "workers", &Settings::serve_workers, "threads", 1, 64},
@@ -92,6 +108,9 @@ std::string environment_name_of(const Setting& setting) {
 }
 
 std::string rule_of(const Setting& setting) {
+    if (setting.most == 0) {
+        return setting.what;
+    }
     const std::string range = std::to_string(setting.least) + " to " + std::to_string(setting.most);
     if (std::holds_alternative<int64_t Settings::*>(setting.field)) {
         return std::string("a whole number of ") + setting.what + ", " + range;

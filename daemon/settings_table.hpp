@@ -19,7 +19,7 @@ struct Setting {
     SettingField field;
     const char* what;   // the unit of a number, or what a text is
     int64_t least = 0;  // of a number, or of the bytes of a text
-    int64_t most = 0;
+    int64_t most = 0;   // 0: a text that is one of a few words, of which judge knows
     // What is wrong with a text that is as long as it may be; empty if it is right. It must not
     // hold the text, which can be a password.
     std::string (*judge)(const std::string& text) = nullptr;
