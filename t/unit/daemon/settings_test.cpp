@@ -121,6 +121,10 @@ void wrong_values_are_refused_with_line_and_rule(void**) {
          "postgres.dsn is not right (libpq cannot read it, is a value with spaces without its "
          "'quotes'?)",
          kAskedDsn},
+        {"[log]\nlevel = \"debug\"\n", "log.level is not right (no such level)",
+         ": it must be \"info\", \"warn\" or \"error\" (default \"info\")"},
+        {"[log]\nformat = \"\"\n", "log.format is not right (no such format)",
+         ": it must be \"auto\", \"json\" or \"text\" (default \"auto\")"},
         {"[serve]\nlisten = \"18724\"\n", "serve.listen is not right (host or port is missing)",
          kAskedListen},
         {"[serve]\nlisten = \":18724\"\n", "serve.listen is not right (host or port is missing)",
