@@ -42,7 +42,9 @@ def stored(stack):
     return sum(frame.records for frame in stack.scripted.frames)
 
 
+@pytest.mark.alone
 def test_a_burst_passes_and_no_more(make_stack):
+    """Alone: a slow machine lets more pass."""
     stack = make_stack(nginx_edits=limited(["$http_x_client zone=senders:64k rate=10r/s"],
                                            ["zone=senders burst=20"])).start()
     api = stack.api()
@@ -62,8 +64,10 @@ def test_a_burst_passes_and_no_more(make_stack):
     stack.wait_rows(95)
 
 
+@pytest.mark.alone
 def test_retry_after_is_exact(make_edge):
-    """Before it the same is refused, and then it passes."""
+    """Before it the same is refused, and then it passes. Alone: it must be asked at the right
+    moments."""
     stack = make_edge(*limited(["$http_x_client zone=senders:64k rate=2r/s"],
                                ["zone=senders burst=4"]))
     api = stack.api()

@@ -301,9 +301,10 @@ class Sender(threading.Thread):
                 self.answers[answer.json["code"]] += 1
 
 
+@pytest.mark.alone
 def test_while_postgres_is_away_redis_never_gets_full(make_stack):
     """Under load from all levels: DEBUG goes first, CRITICAL last, then all. What was acknowledged
-    is stored when Postgres is back, and all is taken again."""
+    is stored when Postgres is back, and all is taken again. Alone: it keeps the machine busy."""
     stack = make_stack().start()
     client = stack.redis.client
     client.config_set("maxmemory", client.info("memory")["used_memory"] + 40 * MEGABYTE)
