@@ -1,5 +1,5 @@
-// The daemon's log: one line an event on stderr, "time LEVEL message key=value ...". Never holds
-// what clients sent.
+// The daemon's log: one line an event on stderr, a JSON object, or for a human
+// "time LEVEL message key=value ...". Never holds what clients sent.
 //   ERROR  data was lost, or an operator is needed
 //   WARN   something failed and will be tried again
 //   INFO   what a quiet day looks like
@@ -11,12 +11,22 @@
 
 namespace sluice {
 
+enum class LogLevel : uint8_t { kInfo, kWarn, kError };
+enum class LogFormat : uint8_t { kAuto, kText, kJson };  // auto: text on a terminal, else JSON
+
+// By their names in settings; false if there is none such.
+[[nodiscard]] bool parse_log_level(std::string_view name, LogLevel* level) noexcept;
+[[nodiscard]] bool parse_log_format(std::string_view name, LogFormat* format) noexcept;
+
+// From now on, in all threads. Until it is called everything is logged, as text.
+void set_log(LogLevel least, LogFormat format) noexcept;
+
 // Names the consumer in every line that the calling thread logs from here on.
 void log_as_consumer(std::string name);
 
 class LogLine {
   public:
-    LogLine(const char* level, std::string_view message);
+    LogLine(LogLevel level, std::string_view message);
     ~LogLine();  // writes the line
     LogLine(const LogLine&) = delete;
     LogLine& operator=(const LogLine&) = delete;
@@ -28,24 +38,32 @@ class LogLine {
     LogLine& with(std::string_view key, const std::string& value) {
         return with(key, std::string_view(value));
     }
-    LogLine& with(std::string_view key, uint64_t value);
-    LogLine& with(std::string_view key, int64_t value);
-    LogLine& with(std::string_view key, int value) {
-        return with(key, static_cast<int64_t>(value));
+    LogLine& with(std::string_view key, uint64_t value) {
+        return number(key, std::to_string(value));
     }
+    LogLine& with(std::string_view key, int64_t value) {
+        return number(key, std::to_string(value));
+    }
+    LogLine& with(std::string_view key, int value) { return number(key, std::to_string(value)); }
 
   private:
+    LogLine& number(std::string_view key, std::string_view digits);
+    void append_key(std::string_view key);
+    void append_text(std::string_view value);
+
+    bool wanted_;
+    bool json_;
     std::string line_;
 };
 
 inline LogLine log_info(std::string_view message) {
-    return {"INFO", message};
+    return {LogLevel::kInfo, message};
 }
 inline LogLine log_warn(std::string_view message) {
-    return {"WARN", message};
+    return {LogLevel::kWarn, message};
 }
 inline LogLine log_error(std::string_view message) {
-    return {"ERROR", message};
+    return {LogLevel::kError, message};
 }
 
 // Lets an event that repeats be logged once an interval, and says how many were left out.

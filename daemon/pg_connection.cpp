@@ -26,6 +26,14 @@ std::string_view trimmed(std::string_view text) noexcept {
 
 }  // namespace
 
+// Of a connection that was lost, too: what Postgres had said before is its message then.
+std::string_view PgError::told() const noexcept {
+    const bool has_constraint = failure != PgFailure::kNoPartition;
+    return classify_sqlstate(sqlstate, has_constraint) == PgFailure::kBadData
+               ? "(about the data, so not told here)"
+               : std::string_view(message);
+}
+
 void PgRows::Clear::operator()(pg_result* result) const noexcept {
     PQclear(result);
 }

@@ -22,6 +22,8 @@ struct PgError {
     std::string sqlstate;  // empty when Postgres did not answer
     // Postgres' primary message: no detail, as details hold data; those of kBadData hold some too.
     std::string message;
+    // For the log: without those that hold data.
+    [[nodiscard]] std::string_view told() const noexcept;
     uint64_t copy_line = 0;  // that COPY was at, from 1; 0 if not known, and only a hint
 };
 

@@ -134,13 +134,16 @@ bool RedisConnection::read_password(std::string* password) {
     if (login_.password_file.empty()) {
         return true;
     }
+    errno = 0;
     std::ifstream file(login_.password_file, std::ios::binary);
-    if (!std::getline(file, *password)) {
-        error_ = "cannot read redis.password_file";
-        return false;
-    }
+    std::getline(file, *password);
     if (!password->empty() && password->back() == '\r') {
         password->pop_back();
+    }
+    if (password->empty()) {
+        error_ = "cannot read redis.password_file " + login_.password_file + ": " +
+                 (errno == 0 ? "its first line is empty" : strerror(errno));
+        return false;
     }
     return true;
 }

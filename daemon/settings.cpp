@@ -3,152 +3,179 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <fstream>
+#include <cstring>
+#include <memory>
 #include <sstream>
-#include <variant>
 
 #include <toml++/toml.h>
 
-#include "common/redis_url.hpp"
 #include "daemon/nearest.hpp"
+#include "daemon/settings_table.hpp"
 
 namespace sluice {
 namespace {
 
 using Names = std::vector<std::string>;
-using Field = std::variant<std::string Settings::*, int64_t Settings::*, Names Settings::*>;
-
-struct Setting {
-    const char* section;
-    const char* key;
-    Field field;
-    int64_t least = 0;  // of a number, or of the bytes of a text
-    int64_t most = 0;
-};
-
-constexpr int64_t kTextBytesMax = 4096;
-
-const Setting kSettings[] = {
-    {"redis", "url", &Settings::redis_url, 1, kTextBytesMax},
-    {"redis", "password_file", &Settings::redis_password_file, 0, kTextBytesMax},
-    {"redis", "stream", &Settings::redis_stream, 1, kStreamNameBytesMax},
-    {"redis", "group", &Settings::redis_group, 1, 200},
-    {"redis", "other_groups", &Settings::redis_other_groups, 1, 200},
-    {"redis", "timeout_ms", &Settings::redis_timeout_ms, 1000, 60000},
-    {"postgres", "dsn", &Settings::postgres_dsn, 0, kTextBytesMax},
-    {"postgres", "timeout_ms", &Settings::postgres_timeout_ms, 1000, 600000},
-    {"load", "name", &Settings::load_name, 0, 200},
-    {"load", "consumers", &Settings::load_consumers, 1, 64},
-    {"load", "batch_rows", &Settings::load_batch_rows, 1, 1000000},
-    {"load", "batch_bytes", &Settings::load_batch_bytes, 4096, 256 * 1024 * 1024},
-    {"load", "batch_age_ms", &Settings::load_batch_age_ms, 0, 60000},
-    {"load", "claim_idle_ms", &Settings::load_claim_idle_ms, 1000, 86400000},
-    {"load", "ledger_keep_hours", &Settings::load_ledger_keep_hours, 1, 24 * 366},
-    {"storage", "keep_days", &Settings::storage_keep_days, 0, 366 * 100},
-    {"storage", "keep_mb", &Settings::storage_keep_mb, 0, 1LL << 40},
-    {"serve", "listen", &Settings::serve_listen, 1, kTextBytesMax},
-    {"serve", "workers", &Settings::serve_workers, 1, 64},
-    {"serve", "queue", &Settings::serve_queue, 1, 10000},
-    {"serve", "query_timeout_ms", &Settings::serve_query_timeout_ms, 10, 600000},
-};
 
 constexpr std::string_view kEnvironmentPrefix = "SLUICED_";
+constexpr const char* kEnvironmentPlace = "environment: ";
 
-std::string dotted(const Setting& setting) {
-    return std::string(setting.section) + "." + setting.key;
+std::string place_of(std::string_view file_name, const toml::source_region& source) {
+    return std::string(file_name) + ":" + std::to_string(source.begin.line) + ": ";
 }
 
-std::string environment_name(const Setting& setting) {
-    std::string name(kEnvironmentPrefix);
-    name.append(setting.section).append("_").append(setting.key);
-    std::transform(name.begin(), name.end(), name.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    return name;
+// A value of a setting: where it stands, and under which name.
+struct Given {
+    const Setting& setting;
+    std::string place;
+    std::string name;
+};
+
+[[noreturn]] void refuse(const Given& given, const std::string& what_is_wrong) {
+    throw SettingsError(given.place + given.name + " " + what_is_wrong + ": it must be " +
+                        rule_of(given.setting) + " (default " + default_of(given.setting) + ")");
 }
 
-template <typename NameOf>
-[[noreturn]] void refuse_unknown(const std::string& name, NameOf name_of) {
+[[noreturn]] void refuse_unknown(const std::string& place, const std::string& name,
+                                 std::string (*name_of)(const Setting&)) {
     std::vector<std::string> names;
-    for (const Setting& setting : kSettings) {
+    for (const Setting& setting : all_settings()) {
         names.push_back(name_of(setting));
     }
-    throw SettingsError("unknown setting " + name + ": did you mean " + nearest(name, names) + "?");
+    throw SettingsError(place + "unknown setting " + name + ": did you mean " +
+                        nearest(name, names) + "?");
 }
 
-void check_range(const Setting& setting, const std::string& name, int64_t value, const char* unit) {
-    if (value < setting.least || value > setting.most) {
-        throw SettingsError(name + " must be " + std::to_string(setting.least) + " to " +
-                            std::to_string(setting.most) + unit);
+const Setting* find_setting(const std::string& name, std::string (*name_of)(const Setting&)) {
+    const auto found =
+        std::find_if(all_settings().begin(), all_settings().end(),
+                     [&](const Setting& setting) { return name_of(setting) == name; });
+    return found == all_settings().end() ? nullptr : &*found;
+}
+
+void set_number(const Given& given, int64_t value, int64_t* field) {
+    if (value < given.setting.least || value > given.setting.most) {
+        refuse(given, "is " + std::to_string(value));
+    }
+    *field = value;
+}
+
+// Texts are not repeated in messages: they can hold passwords.
+void check_text(const Given& given, const std::string& text) {
+    const auto bytes = static_cast<int64_t>(text.size());
+    if (given.setting.most != 0 && (bytes < given.setting.least || bytes > given.setting.most)) {
+        refuse(given, text.empty() ? "is empty" : "has " + std::to_string(bytes) + " bytes");
+    }
+    if (text.find('\0') != std::string::npos) {
+        refuse(given, "has a byte that is 0");
+    }
+    if (given.setting.judge != nullptr) {
+        const std::string wrong = given.setting.judge(text);
+        if (!wrong.empty()) {
+            refuse(given, "is not right (" + wrong + ")");
+        }
     }
 }
 
-void set_text(const Setting& setting, const std::string& name, std::string value,
-              std::string* field) {
-    check_range(setting, name, static_cast<int64_t>(value.size()), " bytes long");
-    *field = std::move(value);
+void set_text(const Given& given, std::string text, std::string* field) {
+    check_text(given, text);
+    *field = std::move(text);
 }
 
-void set_names(const Setting& setting, const std::string& name, Names values, Names* field) {
-    for (const std::string& value : values) {
-        check_range(setting, name, static_cast<int64_t>(value.size()), " bytes long each");
+void set_names(const Given& given, Names names, Names* field) {
+    for (const std::string& name : names) {
+        check_text(given, name);
     }
-    *field = std::move(values);
+    *field = std::move(names);
 }
 
-void set_from_toml(const Setting& setting, const toml::node& node, Settings* settings) {
-    const std::string name = dotted(setting);
-    if (const auto* text = std::get_if<std::string Settings::*>(&setting.field)) {
+std::string type_of(const toml::node& node) {
+    std::ostringstream type;
+    type << node.type();
+    return type.str();
+}
+
+Names names_of(const Given& given, const toml::node& node) {
+    if (!node.is_array()) {
+        refuse(given, "is no array, [\"...\", \"...\"], but of type " + type_of(node));
+    }
+    Names names;
+    for (const toml::node& element : *node.as_array()) {
+        if (!element.is_string()) {
+            refuse(given, "has an element of type " + type_of(element));
+        }
+        names.push_back(**element.as_string());
+    }
+    return names;
+}
+
+void set_from_toml(const Given& given, const toml::node& node, Settings* settings) {
+    const SettingField& field = given.setting.field;
+    if (const auto* text = std::get_if<std::string Settings::*>(&field)) {
         if (!node.is_string()) {
-            throw SettingsError(name + " must be a string");
+            refuse(given, "is no text in quotes, but of type " + type_of(node));
         }
-        set_text(setting, name, **node.as_string(), &(settings->**text));
-    } else if (const auto* number = std::get_if<int64_t Settings::*>(&setting.field)) {
+        set_text(given, **node.as_string(), &(settings->**text));
+    } else if (const auto* number = std::get_if<int64_t Settings::*>(&field)) {
         if (!node.is_integer()) {
-            throw SettingsError(name + " must be a whole number");
+            refuse(given, "is no whole number, but of type " + type_of(node));
         }
-        check_range(setting, name, **node.as_integer(), "");
-        settings->** number = **node.as_integer();
+        set_number(given, **node.as_integer(), &(settings->**number));
     } else {
-        if (!node.is_array()) {
-            throw SettingsError(name + " must be an array of strings");
-        }
-        Names values;
-        for (const toml::node& element : *node.as_array()) {
-            if (!element.is_string()) {
-                throw SettingsError(name + " must be an array of strings");
-            }
-            values.push_back(**element.as_string());
-        }
-        set_names(setting, name, std::move(values),
-                  &(settings->*std::get<Names Settings::*>(setting.field)));
+        set_names(given, names_of(given, node), &(settings->*std::get<Names Settings::*>(field)));
     }
 }
 
-void set_from_environment(const Setting& setting, const std::string& value, Settings* settings) {
-    const std::string name = environment_name(setting);
-    if (const auto* text = std::get_if<std::string Settings::*>(&setting.field)) {
-        set_text(setting, name, value, &(settings->**text));
-    } else if (const auto* number = std::get_if<int64_t Settings::*>(&setting.field)) {
+void set_from_environment(const Given& given, const std::string& value, Settings* settings) {
+    const SettingField& field = given.setting.field;
+    if (const auto* text = std::get_if<std::string Settings::*>(&field)) {
+        set_text(given, value, &(settings->**text));
+    } else if (const auto* number = std::get_if<int64_t Settings::*>(&field)) {
         int64_t parsed = 0;
         const char* end = value.data() + value.size();
         const auto result = std::from_chars(value.data(), end, parsed);
         if (result.ec != std::errc() || result.ptr != end) {
-            throw SettingsError(name + " must be a whole number");
+            refuse(given, "is no whole number");
         }
-        check_range(setting, name, parsed, "");
-        settings->** number = parsed;
+        set_number(given, parsed, &(settings->**number));
     } else {
-        Names values;
+        Names names;
         std::istringstream stream(value);
-        for (std::string element; std::getline(stream, element, ',');) {
-            values.push_back(element);
+        for (std::string name; std::getline(stream, name, ',');) {
+            names.push_back(name);
         }
-        set_names(setting, name, std::move(values),
-                  &(settings->*std::get<Names Settings::*>(setting.field)));
+        set_names(given, std::move(names), &(settings->*std::get<Names Settings::*>(field)));
     }
+}
+
+void check_section(const std::string& place, const std::string& section, const toml::node& node) {
+    Names sections;
+    for (const Setting& setting : all_settings()) {
+        sections.emplace_back(setting.section);
+    }
+    if (std::find(sections.begin(), sections.end(), section) != sections.end()) {
+        if (!node.is_table()) {
+            throw SettingsError(place + section + " must be a section, [" + section +
+                                "], with its settings below");
+        }
+    } else if (!node.is_table()) {
+        refuse_unknown(place, section, file_name_of);
+    } else if (node.as_table()->empty()) {
+        throw SettingsError(place + "unknown section [" + section + "]: did you mean [" +
+                            nearest(section, sections) + "]?");
+    }
+}
+
+[[noreturn]] void refuse_toml(std::string_view file_name, const toml::parse_error& error) {
+    const std::string description(error.description());
+    const char* const todo =
+        description.find("redefine") != std::string::npos
+            ? "each setting and each [section] stands there once"
+            : "a line is [section], name = NUMBER, name = \"TEXT\", or # and a comment";
+    throw SettingsError(place_of(file_name, error.source()) + description + ": " + todo);
 }
 
 void read_toml(std::string_view text, std::string_view file_name, Settings* settings) {
@@ -156,23 +183,19 @@ void read_toml(std::string_view text, std::string_view file_name, Settings* sett
     try {
         document = toml::parse(text, file_name);
     } catch (const toml::parse_error& error) {
-        std::ostringstream what;
-        what << file_name << ": " << error.description() << " (" << error.source().begin << ")";
-        throw SettingsError(what.str());
+        refuse_toml(file_name, error);
     }
     for (const auto& [section, members] : document) {
-        if (!members.is_table()) {
-            refuse_unknown(std::string(section.str()), dotted);
-        }
+        const std::string section_name(section.str());
+        check_section(place_of(file_name, members.source()), section_name, members);
         for (const auto& [key, node] : *members.as_table()) {
-            const std::string name = std::string(section.str()) + "." + std::string(key.str());
-            const auto* setting =
-                std::find_if(std::begin(kSettings), std::end(kSettings),
-                             [&](const Setting& candidate) { return dotted(candidate) == name; });
-            if (setting == std::end(kSettings)) {
-                refuse_unknown(name, dotted);
+            const std::string name = section_name + "." + std::string(key.str());
+            const std::string place = place_of(file_name, node.source());
+            const Setting* const setting = find_setting(name, file_name_of);
+            if (setting == nullptr) {
+                refuse_unknown(place, name, file_name_of);
             }
-            set_from_toml(*setting, node, settings);
+            set_from_toml({*setting, place, name}, node, settings);
         }
     }
 }
@@ -186,14 +209,28 @@ void read_environment(const char* const* environment, Settings* settings) {
             continue;
         }
         const std::string name(variable.substr(0, equals));
-        const auto* setting = std::find_if(
-            std::begin(kSettings), std::end(kSettings),
-            [&](const Setting& candidate) { return environment_name(candidate) == name; });
-        if (setting == std::end(kSettings)) {
-            refuse_unknown(name, environment_name);
+        const Setting* const setting = find_setting(name, environment_name_of);
+        if (setting == nullptr) {
+            refuse_unknown(kEnvironmentPlace, name, environment_name_of);
         }
-        set_from_environment(*setting, std::string(variable.substr(equals + 1)), settings);
+        set_from_environment({*setting, kEnvironmentPlace, name},
+                             std::string(variable.substr(equals + 1)), settings);
     }
+}
+
+std::string read_file(const std::string& name) {
+    const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen(name.c_str(), "rbe"), &fclose);
+    std::string text;
+    char piece[4096];
+    for (size_t bytes = 1; file != nullptr && bytes > 0;) {
+        bytes = fread(piece, 1, sizeof piece, file.get());
+        text.append(piece, bytes);
+    }
+    if (file == nullptr || ferror(file.get()) != 0) {
+        throw SettingsError("cannot read " + name + ": " + strerror(errno) +
+                            ": --config wants a file like conf/sluiced.toml");
+    }
+    return text;
 }
 
 // It must be the same after a restart: what a consumer had read and not acknowledged is found under
@@ -213,11 +250,6 @@ Settings read_settings(std::string_view toml, std::string_view file_name,
     Settings settings;
     read_toml(toml, file_name, &settings);
     read_environment(environment, &settings);
-    RedisUrl url;
-    const char* error = nullptr;
-    if (!parse_redis_url(settings.redis_url, &url, &error)) {
-        throw SettingsError(std::string("redis.url: ") + error);
-    }
     if (settings.load_name.empty()) {
         settings.load_name = default_name();
     }
@@ -225,15 +257,8 @@ Settings read_settings(std::string_view toml, std::string_view file_name,
 }
 
 Settings load_settings(const std::string& file_name, const char* const* environment) {
-    std::ostringstream text;
-    if (!file_name.empty()) {
-        std::ifstream file(file_name, std::ios::binary);
-        text << file.rdbuf();
-        if (!file) {
-            throw SettingsError("cannot read " + file_name);
-        }
-    }
-    return read_settings(text.str(), file_name, environment);
+    return read_settings(file_name.empty() ? std::string() : read_file(file_name), file_name,
+                         environment);
 }
 
 }  // namespace sluice

@@ -35,6 +35,9 @@ struct Settings {
     int64_t storage_keep_days = 0;
     int64_t storage_keep_mb = 0;
 
+    std::string log_level = "info";   // as parse_log_level() takes it
+    std::string log_format = "auto";  // as parse_log_format()
+
     std::string serve_listen = "127.0.0.1:18724";
     int64_t serve_workers = 4;
     int64_t serve_queue = 64;

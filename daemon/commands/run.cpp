@@ -13,9 +13,21 @@ namespace {
 
 constexpr Option kPidFile = {"--pid-file", true};
 
+// Names that settings have been checked for.
+void log_as_set(const Settings& settings) {
+    LogLevel level{};
+    LogFormat format{};
+    if (parse_log_level(settings.log_level, &level) &&
+        parse_log_format(settings.log_format, &format)) {
+        set_log(level, format);
+    }
+}
+
 // run_loader or run_server, with what both need.
 int run_daemon(const Arguments& arguments, int (*run)(const Settings&, StopSignals*)) {
+    set_log(LogLevel::kInfo, LogFormat::kAuto);
     const Settings settings = settings_of(arguments);
+    log_as_set(settings);
     PidFile pid_file;
     std::string error;
     if (!pid_file.create(arguments.value(kPidFile.name), &error)) {
@@ -124,7 +136,11 @@ exit: 0 up to date, 1 failed, 2 wrong usage or settings
 }
 
 Settings settings_of(const Arguments& arguments) {
-    return load_settings(arguments.value("--config"), environ);
+    const std::string file = arguments.value("--config");
+    if (file.empty() && arguments.has("--config")) {
+        throw UsageError("--config names no file");
+    }
+    return load_settings(file, environ);
 }
 
 }  // namespace sluice

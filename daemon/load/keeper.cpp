@@ -79,7 +79,7 @@ void Keeper::round() {
         later_limit_.allow(steady_us(), &left_out)) {
         log_warn("old logs are dropped later")
             .with("sqlstate", connection_.error().sqlstate)
-            .with("error", connection_.error().message)
+            .with("error", connection_.error().told())
             .with("left_out", left_out);
     }
     connection_.close();

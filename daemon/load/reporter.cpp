@@ -32,13 +32,16 @@ void LoadReporter::redis_answered(const RedisAction& action, const RedisResult& 
         }
         return;
     }
+    uint64_t left_out = 0;
     if (result.status == RedisStatus::kNoGroup) {
-        log_warn("the group is gone: redis lost state, or somebody removed it")
-            .with("step", name_of(action.step));
+        if (group_limit_.allow(now_us, &left_out)) {
+            log_warn("the group is gone: redis lost state, or somebody removed it")
+                .with("step", name_of(action.step))
+                .with("left_out", left_out);
+        }
         return;
     }
     redis_down_ = redis_down_ || result.status == RedisStatus::kLost;
-    uint64_t left_out = 0;
     if (redis_limit_.allow(now_us, &left_out)) {
         log_warn("redis failed, trying again")
             .with("step", name_of(action.step))
@@ -78,7 +81,7 @@ void LoadReporter::pg_answered(const PgAction& action, const PgReply& reply, con
                                  : log_error("postgres refuses, and will: nothing is acknowledged");
     line.with("step", name_of(action.step))
         .with("sqlstate", error.sqlstate)
-        .with("error", error.message)
+        .with("error", error.told())
         .with("left_out", left_out);
     add_batch(action, &line);
 }
@@ -110,18 +113,18 @@ void LoadReporter::dead_letter_made(const DeadLetter& letter, int64_t now_us) {
 
 void LoadReporter::look(const LoaderCore& core, int64_t now_us) {
     const LoadCounts& counts = core.counts();
-    if (counts.entries_gone != seen_.entries_gone) {
+    uint64_t left_out = 0;
+    if (counts.entries_gone != seen_.entries_gone && gone_limit_.allow(now_us, &left_out)) {
         log_error("acknowledged records are lost: entries vanished before they were stored")
             .with("entries", counts.entries_gone - seen_.entries_gone)
             .with("total", counts.entries_gone);
         seen_.entries_gone = counts.entries_gone;
     }
-    if (counts.state_losses != seen_.state_losses) {
+    if (counts.state_losses != seen_.state_losses && state_limit_.allow(now_us, &left_out)) {
         log_error("redis lost state, or its group was set back: everything unacknowledged is read")
             .with("total", counts.state_losses);
         seen_.state_losses = counts.state_losses;
     }
-    uint64_t left_out = 0;
     const uint64_t left = counts.entries_unknown_version;
     if (left != seen_.entries_unknown_version && left_limit_.allow(now_us, &left_out)) {
         log_error("entries of a newer version stay in the stream: this loader cannot read them")
@@ -164,6 +167,7 @@ void LoadReporter::finish(const LoadCounts& counts) {
         .with("dead_entries", counts.entries_dead)
         .with("acknowledged", counts.entries_acked)
         .with("trimmed", counts.entries_trimmed)
+        .with("vanished", counts.entries_gone)
         .with("state_losses", counts.state_losses)
         .with("redis_failures", counts.redis_failures)
         .with("postgres_failures", counts.pg_failures);

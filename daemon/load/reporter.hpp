@@ -32,6 +32,9 @@ class LoadReporter {
     bool redis_down_ = false;
     bool pg_down_ = false;
     LogLimit redis_limit_{kSecondUs};
+    LogLimit group_limit_{kSecondUs};
+    LogLimit gone_limit_{kSecondUs};
+    LogLimit state_limit_{kSecondUs};
     LogLimit pg_limit_{kSecondUs};
     LogLimit rows_limit_{kSecondUs};
     LogLimit letter_limit_{kSecondUs};

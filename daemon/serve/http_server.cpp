@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "daemon/log.hpp"
+#include "daemon/clock.hpp"
 #include "daemon/serve/listen_socket.hpp"
 #include "daemon/serve/problems.hpp"
 
@@ -75,11 +75,17 @@ struct HttpCallbacks {
         return server->respond(exchange) ? MHD_YES : MHD_NO;
     }
 
-    static void log(void*, const char* format, va_list arguments) noexcept {
+    // From any thread. Too many open files, for one, would be said each time somebody connects.
+    static void log(void* self, const char* format, va_list arguments) noexcept {
         char text[256];
         vsnprintf(text, sizeof text, format, arguments);
         text[strcspn(text, "\n")] = 0;
-        log_warn("http").with("error", text);
+        auto* server = static_cast<HttpServer*>(self);
+        uint64_t left_out = 0;
+        const std::lock_guard<std::mutex> lock(server->log_mutex_);
+        if (server->log_limit_.allow(steady_us(), &left_out)) {
+            log_warn("http").with("error", text).with("left_out", left_out);
+        }
     }
 
     static size_t leave_escaped(void*, MHD_Connection*, char* text) noexcept {
@@ -111,7 +117,7 @@ void HttpServer::start(const std::string& listen) {
     daemon_ = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, nullptr,
         nullptr, &HttpCallbacks::access, this, MHD_OPTION_EXTERNAL_LOGGER, &HttpCallbacks::log,
-        nullptr, MHD_OPTION_LISTEN_SOCKET, listen_fd_, MHD_OPTION_URI_LOG_CALLBACK,
+        this, MHD_OPTION_LISTEN_SOCKET, listen_fd_, MHD_OPTION_URI_LOG_CALLBACK,
         &HttpCallbacks::begin, this, MHD_OPTION_NOTIFY_COMPLETED, &HttpCallbacks::end, this,
         MHD_OPTION_UNESCAPE_CALLBACK, &HttpCallbacks::leave_escaped, nullptr,
         MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_CONNECTION_TIMEOUT, kIdleTimeoutS,

@@ -6,8 +6,11 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
+
+#include "daemon/log.hpp"
 
 struct MHD_Connection;
 struct MHD_Daemon;
@@ -76,6 +79,8 @@ class HttpServer {
     Handler handler_;
     MHD_Daemon* daemon_ = nullptr;
     int listen_fd_ = -1;
+    std::mutex log_mutex_;
+    LogLimit log_limit_{1000 * 1000};
     std::atomic<int> open_exchanges_{0};
     std::atomic<bool> quiet_{false};
     std::atomic<bool> refusing_{false};

@@ -170,7 +170,7 @@ void QueryPool::log_failure(const PgError& error) {
     if (log_limit_.allow(steady_us(), &left_out)) {
         log_warn("postgres did not answer a query")
             .with("sqlstate", error.sqlstate)
-            .with("error", error.message)
+            .with("error", error.told())
             .with("left_out", left_out);
     }
 }

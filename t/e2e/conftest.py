@@ -10,7 +10,47 @@ from harness.scripted_redis import ScriptedRedis
 from harness.scripted_server import ScriptedServer
 from harness.stack import Stack
 from harness.template import make_template
-from harness.waiting import wait_until
+from harness.waiting import released_ports, wait_until
+
+
+class Tally:
+    """A process of tests that dies takes none with it unseen: each one collected must have ended."""
+
+    def __init__(self):
+        self.missing = set()
+        self.ended = set()
+
+    def pytest_collection_finish(self, session):
+        self.missing = {item.nodeid for item in session.items}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids):
+        self.missing.update(ids)
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "teardown":
+            self.ended.add(report.nodeid)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session):
+        self.missing -= self.ended
+        if self.missing and not session.config.option.collectonly:
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter, config):
+        if self.missing and not config.option.collectonly:
+            terminalreporter.section(f"{len(self.missing)} did not run to their end", red=True)
+            terminalreporter.write("".join(f"{name}\n" for name in sorted(self.missing)))
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Tally())
+
+
+def pytest_collection_modifyitems(items):
+    """What runs one after the other begins first, so that not all wait for it in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +60,13 @@ def template():
     postgres = make_template()
     yield postgres.data
     shutil.rmtree(postgres.folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def ports():
+    """What a test asked for is free again after it; what its module asked for before stays."""
+    with released_ports():
+        yield
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from harness import frames
 from harness.waiting import wait_until
 
@@ -133,7 +134,9 @@ def test_the_rates_of_loaders_are_added_up(make_stack):
     wait_until(lambda: int(told(stack)["drain_records"]) == sum(each().values()), 10, "the rest")
 
 
+@pytest.mark.alone
 def test_it_is_told_twice_a_second_also_by_a_full_redis(make_stack):
+    """Alone: it judges pace."""
     stack = make_stack().start_loading()
     client = stack.redis.client
     wait_until(lambda: told(stack), 10)

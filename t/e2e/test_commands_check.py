@@ -82,6 +82,7 @@ def test_help_teaches():
     (["check", "--jsno"], "check: unknown option --jsno: did you mean --json?"),
     (["load", "--pidfile", "x"], "load: unknown option --pidfile: did you mean --pid-file?"),
     (["check", "--config"], "check: --config wants a value behind it"),
+    (["load", "--config", ""], "load: --config names no file"),
     (["check", "everything"], "check: nothing is known of everything"),
     (["check", "--durability", "full"], "check: --durability is fsync, everysec or memory"),
 ])
@@ -111,6 +112,17 @@ def test_settings_that_cannot_be_read(stack):
     assert "did you mean load.batch_rows?" in message(stack, "settings")
     said = sluiced("check", "--config", "/nowhere/sluiced.toml")
     assert said.returncode == 1 and "FAIL  settings: cannot read /nowhere" in said.stdout
+
+
+@pytest.mark.parametrize("command", [["load"], ["serve"], ["migrate"], ["status"],
+                                     ["dead-letters", "list"], ["import", "--from", "dbname=x"]])
+def test_a_mistake_in_the_settings_is_one_line_from_every_command(tmp_path, command):
+    """Which mistakes there are, and what is said of each, is in settings_test."""
+    conf = tmp_path / "sluiced.toml"
+    conf.write_text("[load]\n\nbatch_rows = 0\n")
+    said = sluiced(*command, "--config", str(conf))
+    assert (said.returncode, said.stdout, said.stderr.count("\n")) == (2, "", 1)
+    assert f"{conf}:3: load.batch_rows is 0: it must be a whole number of rows" in said.stderr
 
 
 def test_settings_that_do_not_go_together(stack):
@@ -178,8 +190,11 @@ def test_logins_and_passwords(stack):
     (stack.folder / "password").write_text("secret\n")
     stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = f"{stack.folder}/password"
     assert trouble(stack) == {}
-    stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = f"{stack.folder}/nowhere"
-    assert "cannot read redis.password_file" in message(stack, "redis_login")
+    (stack.folder / "empty").write_text("\nsecret\n")
+    for name, why in (("nowhere", "No such file or directory"), ("empty", "first line is empty")):
+        stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = f"{stack.folder}/{name}"
+        said = message(stack, "redis_login")
+        assert f"cannot read redis.password_file {stack.folder}/{name}: " in said and why in said
 
 
 @pytest.mark.parametrize("right", NEEDED)

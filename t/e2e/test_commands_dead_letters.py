@@ -351,6 +351,7 @@ def test_purge(stack):
     (["list", "--since", "yesterday"], "--since wants a time such as 2024-11-14T10:30:00Z"),
     (["purge", "--older-than", "-1"], "--older-than must be a whole number, 0 to 36500"),
 ])
+@pytest.mark.xdist_group("stack_without_parts")
 def test_mistakes(stack_without_parts, arguments, line):
     done = stack_without_parts.run("dead-letters", *arguments)
     assert done.returncode == 2 and done.stdout == ""

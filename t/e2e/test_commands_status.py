@@ -111,8 +111,10 @@ def test_what_waits_without_a_loader_is_counted_all_the_same(stack, delivered):
     assert status(stack, 1)["backlog"]["entries"] >= 100
 
 
+@pytest.mark.alone
 def test_how_long_redis_can_hold(stack):
-    """At the rate that is told, Redis is full when that is told."""
+    """At the rate that is told, Redis is full when that is told. Alone: the records come at a
+    certain pace."""
     wait_told(stack)
     stack.postgres.stop()
     rate, stopping = 50, threading.Event()

@@ -351,8 +351,10 @@ def test_more_than_may_be_held_is_a_503(make_stack):
     stack.wait_rows(50 * (statuses.count(200) + 1))
 
 
+@pytest.mark.alone
 def test_what_is_not_inflated_in_time_is_a_503(make_stack):
-    """Whoever waits longer than sluice_timeout for his turns is refused, and nothing is stored."""
+    """Whoever waits longer than sluice_timeout for his turns is refused, and nothing is stored.
+    Alone: what is small must make it in time."""
     stack = make_stack(workers=1, nginx_edits=[
         ("sluice_timeout 5s;", "sluice_timeout 100ms;")]).start()
     api = stack.api()
@@ -367,8 +369,10 @@ def test_what_is_not_inflated_in_time_is_a_503(make_stack):
     stack.wait_rows(50)
 
 
+@pytest.mark.alone
 def test_others_are_served_beside(make_stack):
-    """One worker; those who make it inflate what is slow wait for each other, and nobody else."""
+    """One worker; those who make it inflate what is slow wait for each other, and nobody else.
+    Alone: it compares latencies."""
     stack = make_stack(workers=1).start()
     api = stack.api()
 

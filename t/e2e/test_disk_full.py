@@ -103,12 +103,18 @@ def test_no_room_for_the_log_of_postgres(small_disk, stack):
     sent.add()
     stack.wait_drained()
     small_disk.leave(17 * MEGABYTE)
-    add_until(sent, "No space left", stack.postgres)
+    add_until(sent, "PANIC", stack.postgres)
     sent.add(10)
     small_disk.make_room()
-    if not stack.postgres.running:
-        stack.postgres.kill()
-        stack.postgres.start()
+
+    def is_up():
+        """It may have been on its way down when there was room again."""
+        if not stack.postgres.running:
+            stack.postgres.kill()
+            stack.postgres.launch()
+        return stack.postgres.is_ready()
+
+    wait_until(is_up, 60, "Postgres is up")
     sent.check()
 
 

@@ -81,8 +81,10 @@ def most_owed(times, rate, size):
     return most
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("count", [1, 2, 4, 8])
 def test_edges_hold_a_limit_together(make_stack, count):
+    """Alone: it keeps the machine busy, and judges pace."""
     rate, burst, size, seconds = 40, 80, 2, 5
     _, edges = start_edges(make_stack, count, global_limit(rate, burst))
     times = hammer(edges, seconds, size)
@@ -102,7 +104,9 @@ def commands(stack):
             for name in ("eval", "get", "set")}
 
 
+@pytest.mark.alone
 def test_who_is_over_the_limit_costs_redis_nothing(make_stack):
+    """Alone: it keeps the machine busy, and judges pace."""
     stack, edges = start_edges(make_stack, 2, global_limit(1, 10, per="m"))
     assert hammer(edges, 1.5)
     before = commands(stack)
@@ -147,8 +151,10 @@ def test_what_one_edge_let_in_the_other_knows(make_stack):
     assert never.status == 413 and "more than 40 at once can never pass" in never.json["detail"]
 
 
+@pytest.mark.alone
 def test_an_edge_that_does_not_hear_keeps_its_share(make_stack):
-    """The script is refused, but frames are taken: so what is let in can be seen."""
+    """The script is refused, but frames are taken: so what is let in can be seen. Alone: it keeps
+    the machine busy, and judges pace."""
     rate, burst = 20, 40
     stack, edges = start_edges(make_stack, 2, global_limit(rate, burst))
     stack.redis.client.execute_command("ACL", "SETUSER", "default", "-eval")

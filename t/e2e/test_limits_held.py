@@ -53,7 +53,9 @@ class Held:
         return [self.answers[number][0] for number in range(len(self.threads))]
 
 
+@pytest.mark.alone
 def test_a_burst_is_smoothed(make_stack):
+    """Alone: how long it takes is what is asserted."""
     stack = make_stack(nginx_edits=limited([TEN], ["zone=smooth burst=1 delay=1s"])).start()
     api = stack.api()
     begun = time.monotonic()
@@ -67,7 +69,9 @@ def test_a_burst_is_smoothed(make_stack):
     assert time.monotonic() - begun < 0.3
 
 
+@pytest.mark.alone
 def test_what_would_wait_for_longer_is_refused(make_edge):
+    """Alone: how long it takes is what is asserted."""
     stack = make_edge(*limited(["$http_x_client zone=smooth:64k rate=5r/s"],
                                ["zone=smooth burst=5 delay=2s"]))
     api = stack.api()
@@ -86,7 +90,9 @@ def test_what_would_wait_for_longer_is_refused(make_edge):
                                         "larger_than_limit": 16}
 
 
+@pytest.mark.alone
 def test_more_than_the_burst_passes_in_the_time_it_takes(make_edge):
+    """Alone: how long it takes is what is asserted."""
     stack = make_edge(*limited([TEN], ["zone=smooth burst=5 delay=1s"]))
     api = stack.api()
     begun = time.monotonic()
@@ -94,7 +100,9 @@ def test_more_than_the_burst_passes_in_the_time_it_takes(make_edge):
     assert 0.45 < time.monotonic() - begun < 1.5
 
 
+@pytest.mark.alone
 def test_the_longest_delay_of_several_limits_counts(make_edge):
+    """Alone: how long it takes is what is asserted."""
     stack = make_edge(*limited(
         [TEN, "device_id zone=devices:64k rate=5r/s"],
         ["zone=smooth burst=2 delay=1s", "zone=devices burst=2 delay=1s"]))

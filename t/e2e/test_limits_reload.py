@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 
+import pytest
 from harness.limits import SLOW, assert_limited, left, limited, of_devices, records, send
 from harness.process import processes_of_group
 from harness.waiting import wait_until
@@ -62,7 +63,9 @@ def test_another_size_starts_anew(make_edge):
     assert left(api) == 10
 
 
+@pytest.mark.alone
 def test_another_rate_goes_on_and_locks_nobody_out(make_edge):
+    """Alone: a slow machine lets more pass."""
     stack = make_edge(*limited([ZONE], ["zone=senders burst=100"]))
     assert send(stack.api(), records(100)).status == 200
     api = reloaded(stack, (ZONE, ZONE.replace(SLOW, "rate=2r/s")), ("burst=100;", "burst=2;"))
@@ -190,7 +193,9 @@ def good_clients(stack, rounds=12):
     return 1000 * took[len(took) * 99 // 100]
 
 
+@pytest.mark.alone
 def test_whoever_sends_too_much_harms_nobody_else(make_stack, capsys):
+    """Alone: it compares latencies, and keeps the machine busy."""
     edits = limited(["$http_x_client zone=senders:64k rate=20r/s"], [])
     edits += [("            sluice log;", "            sluice log;\n"
                "            sluice_limit zone=senders burst=20;")]
@@ -212,8 +217,9 @@ def test_whoever_sends_too_much_harms_nobody_else(make_stack, capsys):
     assert stack.postgres.value(good) == 2 * 100 * 12
 
 
+@pytest.mark.alone
 def test_the_shipped_limit(make_edge):
-    """In force for both ways in, together."""
+    """In force for both ways in, together. Alone: a slow machine lets more pass."""
     stack = make_edge(("rate=1000000000r/s;", "rate=10000r/s;"),
                       ("burst=1000000000;", "burst=20000;"))
     api = stack.api()

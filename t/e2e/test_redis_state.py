@@ -1,6 +1,5 @@
 """Redis forgets, is set back, is full, or serves others too: what comes next is stored."""
 
-import re
 import shutil
 import threading
 
@@ -24,7 +23,7 @@ def stack(make_stack):
 def state_losses(loader):
     """As it says itself when it has stopped."""
     loader.stop()
-    return int(re.findall(r"loader stopped .*state_losses=(\d+)", loader.log_text())[-1])
+    return loader.events("loader stopped")[-1]["state_losses"]
 
 
 LOSSES = {

@@ -15,7 +15,11 @@ import pytest
 
 from harness.api import Api
 from harness.build import LOGS_OF_FAILED, ROOT
+from harness.process import processes_of_group
 from harness.waiting import free_port, wait_until
+
+# They share an installation.
+pytestmark = pytest.mark.xdist_group("up")
 
 PARTS = ("nginx", "redis", "postgres", "sluiced-load", "sluiced-serve")
 
@@ -186,9 +190,7 @@ def test_nothing_is_left_of_a_killed_nginx(installation):
     old = installation.pid("nginx")
     os.kill(old, signal.SIGKILL)
     wait_until(lambda: installation.pid("nginx") not in (None, old), 20, "a new nginx")
-    group = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
-             if is_alive(pid) and os.getpgid(pid) == old]
-    assert not group
+    assert not processes_of_group(old)
 
 
 def test_up_after_supervisor_was_killed(installation):

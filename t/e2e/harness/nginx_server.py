@@ -1,6 +1,7 @@
 """nginx with the edge, and with the shipped configuration."""
 
 import http.client
+import json
 import os
 import signal
 import subprocess
@@ -106,6 +107,19 @@ class NginxServer(Process):
             lambda: len(set(self.worker_pids()) - before) == self.workers, 20, "new workers serve"
         )
         return before
+
+    def logged_posts(self, count):
+        """What the access log has of POSTs, in order, once it is so many."""
+        path = self.folder / "log" / "nginx-posts.log"
+        found = []
+
+        def enough():
+            found[:] = [json.loads(line) for line in path.read_text("ascii").splitlines()]
+            return len(found) >= count
+
+        wait_until(enough, 5, f"{count} POSTs are logged")
+        assert len(found) == count
+        return found
 
     def error_text(self):
         return self.error_log.read_text(errors="replace") if self.error_log.exists() else ""

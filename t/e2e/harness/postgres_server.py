@@ -70,7 +70,7 @@ class PostgresServer(Process):
         conf = self.folder / "app" / "conf"
         (conf / "postgres.conf").write_text(self.conf)
         # Only the user who runs the tests, and root, can reach a socket of mode 0700.
-        (conf / "pg_hba.conf").write_text("local all all trust\n")
+        (conf / "pg_hba.conf").write_text("local all,replication all trust\n")
         (conf / "pg_ident.conf").write_text("")
 
     def command(self):

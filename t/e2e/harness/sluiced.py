@@ -6,6 +6,7 @@ import socket
 import subprocess
 
 from . import build
+from .checks import event_of
 from .process import Process
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
@@ -44,6 +45,11 @@ class Sluiced(Process):
                       "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
             names["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
         return names
+
+    def events(self, message):
+        """What it has logged with this message."""
+        events = map(event_of, self.log_text().splitlines())
+        return [event for event in events if event and event["message"] == message]
 
     def run(self, *arguments):
         """Runs a verb that ends by itself."""

@@ -1,5 +1,6 @@
-"""Waiting for conditions: the only way a test lets time pass."""
+"""Waiting for conditions: the only way a test lets time pass. And ports to wait on."""
 
+import contextlib
 import socket
 import time
 
@@ -19,8 +20,26 @@ def wait_until(condition, timeout=10, what=None):
         pause = min(pause * 1.5, 0.1)
 
 
+_held = []
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody else is given until the test ends: it stays bound here, but not listened
+    on, so that a server, which sets SO_REUSEADDR as all do, can have it, also again and again."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _held.append(holder)
+    return holder.getsockname()[1]
+
+
+@contextlib.contextmanager
+def released_ports():
+    """At its end the ports that were asked for meanwhile are anybody's again."""
+    before = len(_held)
+    try:
+        yield
+    finally:
+        for holder in _held[before:]:
+            holder.close()
+        del _held[before:]
