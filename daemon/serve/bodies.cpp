@@ -1,6 +1,7 @@
 #include "daemon/serve/bodies.hpp"
 
 #include "common/json_text.hpp"
+#include "common/page_source.hpp"
 #include "common/siphash.hpp"
 #include "daemon/pg_text.hpp"
 
@@ -21,8 +22,8 @@ void finish_body(std::string members, HttpResponse* response) {
     static constexpr uint8_t kKey[kSipKeyBytes] = {};
     const uint64_t hash = siphash<1, 3>(kKey, members);
     response->etag = "W/\"" + hex_text({reinterpret_cast<const char*>(&hash), sizeof hash}) + "\"";
-    response->body.reserve(members.size() + 32);
-    response->body = "{\"source\":\"database\",";
+    response->body.reserve(kPageFromDatabase.size() + members.size() + 1);
+    response->body = kPageFromDatabase;
     response->body.append(members).append("}");
 }
 
