@@ -12,6 +12,8 @@ namespace sluice {
 namespace {
 
 constexpr Option kPidFile = {"--pid-file", true};
+// Of a migration: an index of many rows takes its time.
+constexpr int64_t kMigrateTimeoutMs = 24LL * 3600 * 1000;
 
 // run_loader or run_server, with what both need.
 int run_daemon(const Arguments& arguments, int (*run)(const Settings&, StopSignals*)) {
@@ -39,7 +41,7 @@ int run_migrate(const Arguments& arguments) {
     PgOptions options;
     options.dsn = settings.postgres_dsn;
     options.application_name = "sluiced-migrate";
-    options.timeout_ms = settings.postgres_timeout_ms;
+    options.timeout_ms = kMigrateTimeoutMs;
     PgConnection connection(std::move(options));
     if (!connection.connect() || !migrate(&connection)) {
         log_error("migrating failed")
