@@ -12,6 +12,8 @@ namespace sluice {
 namespace {
 
 constexpr Option kPidFile = {"--pid-file", true};
+// Of a migration: an index of many rows takes its time.
+constexpr int64_t kMigrateTimeoutMs = 24LL * 3600 * 1000;
 
 // Names that settings have been checked for.
 void log_as_set(const Settings& settings) {
@@ -51,7 +53,7 @@ int run_migrate(const Arguments& arguments) {
     PgOptions options;
     options.dsn = settings.postgres_dsn;
     options.application_name = "sluiced-migrate";
-    options.timeout_ms = settings.postgres_timeout_ms;
+    options.timeout_ms = kMigrateTimeoutMs;
     PgConnection connection(std::move(options));
     if (!connection.connect() || !migrate(&connection)) {
         log_error("migrating failed")
