@@ -31,6 +31,7 @@ static char *ngx_http_sluice_max_inflight(ngx_conf_t *cf, ngx_command_t *cmd, vo
 static char *ngx_http_sluice_breaker(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static ngx_int_t ngx_http_sluice_breaker_parameter(const ngx_str_t &value,
     sluice::BreakerSettings *settings);
+static char *ngx_http_sluice_enum(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static char *ngx_http_sluice_check_positive(ngx_conf_t *cf, void *post, void *data);
 static char *ngx_http_sluice_check_inflated(ngx_conf_t *cf, void *post, void *data);
 static ngx_int_t ngx_http_sluice_resolve(ngx_conf_t *cf, ngx_http_sluice_main_conf_t *smcf,
@@ -116,7 +117,7 @@ ngx_command_t  ngx_http_sluice_commands[] = {
 
     { ngx_string("sluice_durability"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_sluice_enum,
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_sluice_main_conf_t, durability),
       &ngx_http_sluice_durability_levels },
@@ -165,7 +166,7 @@ ngx_command_t  ngx_http_sluice_commands[] = {
 
     { ngx_string("sluice_batch"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_sluice_enum,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_sluice_loc_conf_t, partial),
       &ngx_http_sluice_batch_modes },
@@ -186,7 +187,7 @@ ngx_command_t  ngx_http_sluice_commands[] = {
 
     { ngx_string("sluice_unknown_fields"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_sluice_enum,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_sluice_loc_conf_t, unknown_fields),
       &ngx_http_sluice_unknown_fields },
@@ -214,7 +215,7 @@ ngx_command_t  ngx_http_sluice_commands[] = {
 
     { ngx_string("sluice_limit_status"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_http_sluice_enum,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_sluice_loc_conf_t, limit_status),
       &ngx_http_sluice_limit_statuses },
@@ -628,6 +629,44 @@ ngx_http_sluice_breaker_parameter(const ngx_str_t &value, sluice::BreakerSetting
     *to = number;
 
     return NGX_OK;
+}
+
+
+/* As ngx_conf_set_enum_slot(), but it says what may stand there. */
+
+static char *
+ngx_http_sluice_enum(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    u_char           *p, *last, known[128];
+    ngx_str_t        *value = static_cast<ngx_str_t *>(cf->args->elts);
+    ngx_uint_t        i, *field;
+    ngx_conf_enum_t  *e = static_cast<ngx_conf_enum_t *>(cmd->post);
+
+    field = reinterpret_cast<ngx_uint_t *>(static_cast<char *>(conf) + cmd->offset);
+
+    if (*field != NGX_CONF_UNSET_UINT) {
+        return const_cast<char *>("is duplicate");
+    }
+
+    p = known;
+    last = known + sizeof(known);
+
+    for (i = 0; e[i].name.len != 0; i++) {
+        if (e[i].name.len == value[1].len
+            && ngx_strncmp(e[i].name.data, value[1].data, value[1].len) == 0)
+        {
+            *field = e[i].value;
+            return NGX_CONF_OK;
+        }
+
+        p = ngx_slprintf(p, last, "%s\"%V\"",
+                         i == 0 ? "" : e[i + 1].name.len != 0 ? ", " : " or ", &e[i].name);
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid value \"%V\" of \"%V\": it must be %*s",
+                       &value[1], &cmd->name, static_cast<size_t>(p - known), known);
+
+    return static_cast<char *>(NGX_CONF_ERROR);
 }
 
 

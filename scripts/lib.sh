@@ -76,3 +76,26 @@ except OSError as error:
     sys.exit(error.strerror)
 PYTHON
 }
+
+# Whether a process listens on this port: what its configuration says by now may not be what it read.
+# listens PID PORT
+listens() {
+    /usr/bin/python3 - "$1" "$2" <<'PYTHON'
+import os, sys
+pid, port = sys.argv[1], int(sys.argv[2])
+folder = f"/proc/{pid}/fd"
+try:
+    open_files = {os.readlink(f"{folder}/{name}") for name in os.listdir(folder)}
+    for table in ("tcp", "tcp6"):
+        with open(f"/proc/{pid}/net/{table}", encoding="ascii") as lines:
+            for line in list(lines)[1:]:
+                fields = line.split()
+                local, state, inode = fields[1], fields[3], fields[9]
+                if (state == "0A" and int(local.rpartition(":")[2], 16) == port
+                        and f"socket:[{inode}]" in open_files):
+                    sys.exit(0)
+except OSError:
+    pass
+sys.exit(1)
+PYTHON
+}

@@ -54,7 +54,12 @@ HTTP = "sluice_timeout 5s;"
     ("sluice log;", "sluice logs;", 'must be "log" or "batch"'),
     ("sluice log;", "sluice log; sluice batch;", "duplicate"),
     ("sluice_health live;", "sluice_health alive;", '"live" or "ready"'),
-    ("sluice_durability fsync;", "sluice_durability hard;", 'invalid value "hard"'),
+    ("sluice_durability fsync;", "sluice_durability hard;",
+     'invalid value "hard" of "sluice_durability": it must be "memory", "everysec" or "fsync"'),
+    ("sluice_durability fsync;", "sluice_durability fsync; sluice_durability fsync;", "duplicate"),
+    ("sluice_batch atomic;", "sluice_batch atomically;", 'it must be "atomic" or "partial"'),
+    ("sluice batch;", "sluice batch; sluice_unknown_fields drop;",
+     'it must be "ignore" or "refuse"'),
     ("sluice_zone sluice:512k;", "sluice_zone sluice;", "NAME:SIZE"),
     ("sluice_zone sluice:512k;", "sluice_zone sluice:8k;", "at least 256k"),
     ("sluice_stream logs:stream;", 'sluice_stream "";', "1 to 256"),
@@ -97,7 +102,7 @@ HTTP = "sluice_timeout 5s;"
     ("sluice batch;", "sluice batch; sluice_limit zone=clients burst=1 burst=2;", 'each once'),
     ("sluice batch;", "sluice batch; sluice_limit zone=clients nodelay;", 'delay=TIME and dry_run'),
     ("sluice batch;", "sluice batch; sluice_limit zone=clients; sluice_limit zone=clients;", 'this zone limits here already'),
-    ("sluice batch;", "sluice batch; sluice_limit zone=clients; sluice_limit_status 400;", 'invalid value "400"'),
+    ("sluice batch;", "sluice batch; sluice_limit zone=clients; sluice_limit_status 400;", 'it must be "429" or "503"'),
 ])
 def test_mistakes_are_told_with_their_remedy(make_stack, old, new, says):
     stack = make_stack(nginx_edits=[(old, new)])

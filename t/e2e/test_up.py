@@ -216,12 +216,31 @@ def test_a_port_in_use_is_told(installation):
 def test_bad_settings_are_told(installation):
     for environment, words in (
         ({"SLUICE_LISTEN": "nowhere"}, "SLUICE_LISTEN"),
+        ({"SLUICE_LISTEN": "127.0.0.1:99999"}, "1 to 65535"),
         ({"SLUICE_WORKERS": "many"}, "SLUICE_WORKERS"),
         ({"SLUICE_STATE": "/tmp/" + "x" * 100}, "too long"),
         ({"SLUICE_STATE": str(ROOT)}, "something else in it"),
     ):
         status, said = installation.run("up", **environment)
         assert status != 0 and words in said, said
+
+
+def test_what_nginx_refuses_does_not_replace_what_runs(installation):
+    conf = installation.state / "app" / "conf" / "nginx.conf"
+    before = conf.read_text()
+    status, said = installation.run("up", SLUICE_REDIS_URL="localhost",
+                                    SLUICE_LISTEN=f"127.0.0.1:{free_port()}")
+    assert status != 0 and "nginx refuses its configuration" in said
+    assert conf.read_text() == before
+    assert installation.health() == "healthy"
+
+
+def test_its_own_nginx_has_the_port_whatever_its_configuration_says(installation):
+    """As after a run that was interrupted once it had replaced it."""
+    conf = installation.state / "app" / "conf" / "nginx.conf"
+    conf.write_text(conf.read_text().replace(f":{installation.port} ", f":{free_port()} "))
+    installation.up()
+    assert installation.health() == "healthy"
 
 
 def test_down_keeps_the_data_and_wipe_does_not(installation):
