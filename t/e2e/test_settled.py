@@ -49,14 +49,12 @@ def test_an_idle_stream_is_settled_up_to_a_while_ago(pages):
 def test_what_waits_in_the_stream_holds_it_up(stack, pages):
     wait_until(lambda: settled_to(pages), 10, "the horizon is known")
     client = stack.redis.client
-    stack.postgres.stop()
-    entry = client.xadd("logs:stream", {"device_id": "d", "log_level": "INFO", "message": "m",
-                                        "log_data": "{}", "created_at": "2024-01-01T00:00:00"})
-    added_ms = int(entry.split(b"-" if isinstance(entry, bytes) else "-")[0])
-    stack.postgres.start()
     lock = stack.postgres.connect()
     lock.autocommit = False
     lock.cursor().execute("LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE")
+    entry = client.xadd("logs:stream", {"device_id": "d", "log_level": "INFO", "message": "m",
+                                        "log_data": "{}", "created_at": "2024-01-01T00:00:00"})
+    added_ms = int(entry.split(b"-" if isinstance(entry, bytes) else "-")[0])
     # Long enough for the horizon to pass the entry if nothing held it.
     horizon = datetime.datetime.fromtimestamp(added_ms / 1000 - 10, UTC)
     wait_until(lambda: settled_to(pages) == horizon, 20, "it has come to the entry")
