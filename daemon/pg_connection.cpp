@@ -121,11 +121,6 @@ bool PgConnection::wait_socket(short events) {
     }
 }
 
-bool PgConnection::client_has_gone() const noexcept {
-    pollfd client = {client_fd_, POLLRDHUP, 0};
-    return poll(&client, 1, 0) > 0;
-}
-
 bool PgConnection::flush() {
     for (;;) {
         const int left = PQflush(connection_.get());

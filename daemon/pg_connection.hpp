@@ -64,7 +64,6 @@ class PgConnection {
     // For whom the next commands are: when that socket is hung up, what is under way is given up
     // and the connection closed. -1: nobody in particular.
     void work_for(int client_fd) noexcept { client_fd_ = client_fd; }
-    [[nodiscard]] bool client_has_gone() const noexcept;
     void close() noexcept { connection_.reset(); }
     [[nodiscard]] bool is_open() const noexcept { return connection_ != nullptr; }
 

@@ -1,6 +1,7 @@
 #include "daemon/serve/http_server.hpp"
 
 #include <microhttpd.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -101,6 +102,11 @@ int Exchange::client_fd() const noexcept {
     const MHD_ConnectionInfo* info =
         MHD_get_connection_info(connection_, MHD_CONNECTION_INFO_CONNECTION_FD);
     return info == nullptr ? -1 : info->connect_fd;
+}
+
+bool Exchange::client_has_gone() const noexcept {
+    pollfd client = {client_fd(), POLLRDHUP, 0};
+    return poll(&client, 1, 0) > 0;
 }
 
 void Exchange::answer(HttpResponse response) {

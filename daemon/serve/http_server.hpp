@@ -35,6 +35,7 @@ class Exchange {
     [[nodiscard]] std::string_view path() const noexcept;  // up to the '?'
     // The socket of who asks. Nothing is read from it until the answer, so that a hangup shows.
     [[nodiscard]] int client_fd() const noexcept;
+    [[nodiscard]] bool client_has_gone() const noexcept;
 
     // Call it once, within the handler or later from any thread; not to be touched afterwards.
     void answer(HttpResponse response);

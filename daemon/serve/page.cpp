@@ -56,16 +56,16 @@ class Page {
         }
         Windows windows(connection, query_, bounds_, moment_.now_us);
         while (!full_) {
-            if (searched_ && steady_us() > moment_.search_until_us) {
-                stopped_early_ = true;
-                return true;
-            }
             TimeRange window;
             const Windows::Next next = windows.next(&window);
             if (next != Windows::Next::kWindow) {
                 return next == Windows::Next::kEnd;
             }
             const int64_t began_at_us = steady_us();
+            if (searched_ && began_at_us > moment_.search_until_us) {
+                stopped_early_ = true;
+                return true;
+            }
             if (!read_window(connection, window)) {
                 // What was found is worth more than an error: the next page goes on there.
                 stopped_early_ = searched_ && connection->error().sqlstate == kQueryCancelled;

@@ -1,5 +1,6 @@
 #include "daemon/serve/query_pool.hpp"
 
+#include <algorithm>
 #include <exception>
 
 #include "daemon/clock.hpp"
@@ -63,6 +64,9 @@ QueryPool::~QueryPool() {
 void QueryPool::submit(Exchange* exchange, const Query& query) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
+        if (queue_.size() == queue_max_) {
+            drop_gone();
+        }
         if (queue_.size() < queue_max_ && !stopping_) {
             queue_.push_back({exchange, query});
             exchange = nullptr;
@@ -73,6 +77,17 @@ void QueryPool::submit(Exchange* exchange, const Query& query) {
     } else {
         exchange->answer(unavailable("too_many_queries", "More queries than can wait."));
     }
+}
+
+// Who has gone while waiting keeps nobody out.
+void QueryPool::drop_gone() {
+    const auto gone = std::stable_partition(queue_.begin(), queue_.end(), [](const Job& job) {
+        return !job.exchange->client_has_gone();
+    });
+    for (auto job = gone; job != queue_.end(); ++job) {
+        job->exchange->answer(nobody_is_there());
+    }
+    queue_.erase(gone, queue_.end());
 }
 
 bool QueryPool::next_job(Job* job) {
@@ -90,15 +105,16 @@ void QueryPool::work() {
     PgConnection connection(options_);
     for (Job job{}; next_job(&job);) {
         connection.work_for(job.exchange->client_fd());
-        HttpResponse response = run(&connection, job.query);
+        HttpResponse response = run(&connection, *job.exchange, job.query);
         connection.work_for(-1);
         job.exchange->answer(std::move(response));
     }
 }
 
-HttpResponse QueryPool::run(PgConnection* connection, const Query& query) noexcept {
+HttpResponse QueryPool::run(PgConnection* connection, const Exchange& exchange,
+                            const Query& query) noexcept {
     try {
-        return try_run(connection, query);
+        return try_run(connection, exchange, query);
     } catch (const std::exception& error) {
         log_error("a query failed").with("error", error.what());
         return database_unavailable();
@@ -121,21 +137,22 @@ bool QueryPool::ask(PgConnection* connection, const Query& query, HttpResponse* 
     return false;
 }
 
-HttpResponse QueryPool::try_run(PgConnection* connection, const Query& query) {
+HttpResponse QueryPool::try_run(PgConnection* connection, const Exchange& exchange,
+                                const Query& query) {
     // Twice, since a connection that rested may have been closed by then; reading twice is no harm.
     for (int attempt = 0; attempt < 2; ++attempt) {
-        if (connection->client_has_gone()) {
+        if (exchange.client_has_gone()) {
             return nobody_is_there();
         }
         const bool rested = connection->is_open();
-        if (!rested && !connect(connection)) {
+        if (!rested && !connect(connection, exchange)) {
             return database_unavailable();
         }
         HttpResponse response;
         if (ask(connection, query, &response)) {
             return response;
         }
-        if (connection->client_has_gone()) {
+        if (exchange.client_has_gone()) {
             return nobody_is_there();
         }
         log_failure(connection->error());
@@ -150,14 +167,14 @@ HttpResponse QueryPool::try_run(PgConnection* connection, const Query& query) {
     return database_unavailable();
 }
 
-bool QueryPool::connect(PgConnection* connection) {
+bool QueryPool::connect(PgConnection* connection, const Exchange& exchange) {
     if (steady_us() < down_until_us_.load()) {
         return false;
     }
     if (connection->connect()) {
         return true;
     }
-    if (!connection->client_has_gone()) {
+    if (!exchange.client_has_gone()) {
         down_until_us_.store(steady_us() + kDownUs);
         log_failure(connection->error());
     }

@@ -35,12 +35,15 @@ class QueryPool {
     };
 
     void work();
+    void drop_gone();
     bool next_job(Job* job);
-    [[nodiscard]] HttpResponse run(PgConnection* connection, const Query& query) noexcept;
+    [[nodiscard]] HttpResponse run(PgConnection* connection, const Exchange& exchange,
+                                   const Query& query) noexcept;
     [[nodiscard]] bool ask(PgConnection* connection, const Query& query,
                            HttpResponse* response) const;
-    [[nodiscard]] HttpResponse try_run(PgConnection* connection, const Query& query);
-    [[nodiscard]] bool connect(PgConnection* connection);
+    [[nodiscard]] HttpResponse try_run(PgConnection* connection, const Exchange& exchange,
+                                       const Query& query);
+    [[nodiscard]] bool connect(PgConnection* connection, const Exchange& exchange);
     void log_failure(const PgError& error);
 
     PgOptions options_;
