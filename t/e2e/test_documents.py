@@ -16,7 +16,7 @@ DIRECTIVES = {
     name: ", ".join(place for flag, place in PLACES if flag in where.split("|"))
     for name, where in re.findall(r'\{ ngx_string\("(sluice\w*)"\),\s+((?:NGX_\w+\|)+NGX_\w+),', SOURCES)
 }
-VARIABLES = re.findall(r'\{ ngx_string\("(sluice_\w+)"\), ngx_http_sluice_variable', SOURCES)
+VARIABLES = re.findall(r'\{ ngx_string\("(sluice_\w+)"\), NULL, ngx_http_sluice_', SOURCES)
 
 
 def row(name):

@@ -19,8 +19,8 @@ def answer(body, status="200 OK", **headers):
 
 def page(text="", cache_control="max-age=60", **headers):
     """A page as the server writes it, of whom it says what is given."""
-    return answer(f'{{"source":"database","total":1,"data":["{text}"]}}', Cache_Control=cache_control,
-                  Content_Type="application/json", **headers)
+    return answer(f'{{"source":"database","total":1,"data":["{text}"]}}',
+                  Cache_Control=cache_control, Content_Type="application/json", **headers)
 
 
 def problem(status="503 Service Unavailable", cache_control="no-store"):
@@ -104,4 +104,5 @@ class ScriptedServer:
         while (line := file.readline().strip()):
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip()
-        return Asked(method, target, headers, file.read(int(headers.get("content-length", 0))))
+        body = file.read(int(headers.get("content-length", 0)))
+        return Asked(method, target, headers, body.decode("latin-1"))
