@@ -29,7 +29,7 @@ HttpResponse database_unavailable() {
 
 QueryPool::QueryPool(const Settings& settings)
     : queue_max_(static_cast<size_t>(settings.serve_queue)) {
-    options_.dsn = settings.postgres_dsn;
+    options_.login = pg_login_of(settings, PgUser::kReader);
     options_.application_name = "sluiced-serve";
     options_.session = "SET default_transaction_read_only = on; SET TimeZone = 'UTC'";
     options_.timeout_ms = settings.serve_query_timeout_ms;
