@@ -7,13 +7,19 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <utility>
 
 #include "daemon/clock.hpp"
+#include "daemon/socket_peer.hpp"
 
 namespace sluice {
 namespace {
 
-constexpr int64_t kConnectTimeoutMs = 5000;
+// What a connection string may say otherwise. Seconds to connect, of each host; seconds of silence
+// after which a server is asked whether it is there; milliseconds that sent data may wait for a
+// word of it.
+constexpr std::pair<const char*, const char*> kDefaults[] = {
+    {"connect_timeout", "5"}, {"keepalives_idle", "10"}, {"tcp_user_timeout", "10000"}};
 // The server gives up first, so that its answer says why; this is for a server that hangs.
 constexpr int64_t kGraceMs = 5000;
 
@@ -64,24 +70,30 @@ void PgConnection::Finish::operator()(pg_conn* connection) const noexcept {
 
 bool PgConnection::connect() {
     error_ = {};
-    // What stands behind dbname wins over the DSN, what stands before it is a default.
-    const char* names[] = {"keepalives_idle",  "tcp_user_timeout", "dbname",
-                           "application_name", "client_encoding",  nullptr};
-    const char* values[] = {
-        "10", "10000", options_.dsn.c_str(), options_.application_name.c_str(), "UTF8", nullptr};
-    connection_.reset(PQconnectStartParams(names, values, 1));
-    deadline_us_ = steady_us() + kConnectTimeoutMs * 1000;
-    if (connection_ == nullptr || PQstatus(connection_.get()) == CONNECTION_BAD) {
-        return lose("cannot connect");
+    connection_.reset();
+    PgParameters parameters;
+    std::string wrong;
+    if (!read_login(options_.login, &parameters, &wrong)) {
+        return lose(("cannot connect: " + wrong).c_str());
     }
-    for (PostgresPollingStatusType state = PGRES_POLLING_WRITING; state != PGRES_POLLING_OK;
-         state = PQconnectPoll(connection_.get())) {
-        if (state == PGRES_POLLING_FAILED) {
-            return lose("cannot connect");
-        }
-        if (!wait_socket(state == PGRES_POLLING_READING ? POLLIN : POLLOUT)) {
-            return lose("connecting took too long");
-        }
+    parameters["application_name"] = options_.application_name;
+    parameters["client_encoding"] = "UTF8";
+    for (const auto& [name, value] : kDefaults) {
+        parameters.emplace(name, value);
+    }
+    std::vector<const char*> names;
+    std::vector<const char*> values;
+    for (const auto& [name, value] : parameters) {
+        names.push_back(name.c_str());
+        values.push_back(value.c_str());
+    }
+    names.push_back(nullptr);
+    values.push_back(nullptr);
+    // Not PQconnectStart: only so libpq goes on to the next host, or the next address of a name,
+    // when one does not answer.
+    connection_.reset(PQconnectdbParams(names.data(), values.data(), 0));
+    if (connection_ == nullptr || PQstatus(connection_.get()) != CONNECTION_OK) {
+        return lose("cannot connect");
     }
     if (PQsetnonblocking(connection_.get(), 1) != 0) {
         return lose("cannot connect");
@@ -171,6 +183,23 @@ PgRows PgConnection::collect() {
         lose("connection lost");
     }
     return error_.failure == PgFailure::kNone ? std::move(kept) : PgRows(nullptr);
+}
+
+PgWay PgConnection::way() const {
+    PgWay way;
+    const char* const host = PQhost(connection_.get());
+    way.host = host == nullptr ? "" : host;
+    way.local = peer_is_local(PQsocket(connection_.get()));
+    way.tls = PQsslInUse(connection_.get()) != 0;
+    const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(
+        PQconninfo(connection_.get()), &PQconninfoFree);
+    for (const PQconninfoOption* option = options.get();
+         option != nullptr && option->keyword != nullptr; ++option) {
+        if (std::string_view(option->keyword) == "sslmode" && option->val != nullptr) {
+            way.verified = std::string_view(option->val) == "verify-full";
+        }
+    }
+    return way;
 }
 
 bool PgConnection::execute(const std::string& sql) {

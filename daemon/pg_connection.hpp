@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/pg_failure.hpp"
+#include "daemon/pg_login.hpp"
 
 struct pg_conn;
 struct pg_result;
@@ -49,8 +50,16 @@ class PgRows {
     std::unique_ptr<pg_result, Clear> result_;
 };
 
+// How a server is spoken to.
+struct PgWay {
+    std::string host;
+    bool local = false;  // by a Unix socket, or the loopback
+    bool tls = false;
+    bool verified = false;  // it is known to be the server that was meant
+};
+
 struct PgOptions {
-    std::string dsn;
+    PgLogin login;
     std::string application_name;
     std::string session;  // SQL that is run once connected
     int64_t timeout_ms = 30000;
@@ -73,6 +82,9 @@ class PgConnection {
     [[nodiscard]] bool ping(int64_t timeout_ms);
     // One statement; parameters in text form.
     [[nodiscard]] PgRows query(const char* sql, const std::vector<const char*>& values = {});
+
+    // Of a connection that is open.
+    [[nodiscard]] PgWay way() const;
 
     [[nodiscard]] const PgError& error() const noexcept { return error_; }
     // For what the server would have taken and the caller does not.

@@ -38,9 +38,13 @@ std::string unknown_option(std::string_view message) {
 
 }  // namespace
 
+bool is_database_name(const std::string& dsn) {
+    return !dsn.empty() && dsn.find('=') == std::string::npos &&
+           dsn.find("://") == std::string::npos;
+}
+
 std::string judge_dsn(const std::string& dsn) {
-    // What is neither key=value nor a URI is the name of a database.
-    if (dsn.find('=') == std::string::npos && dsn.find("://") == std::string::npos) {
+    if (is_database_name(dsn)) {
         return {};
     }
     char* text = nullptr;

@@ -1,6 +1,7 @@
 #include "daemon/pg_migrate.hpp"
 
 #include "daemon/log.hpp"
+#include "daemon/pg_rights.hpp"
 
 namespace sluice {
 namespace {
@@ -48,7 +49,7 @@ bool apply(PgConnection* connection, const Migration& migration) {
 
 }  // namespace
 
-bool migrate(PgConnection* connection) {
+bool migrate(PgConnection* connection, std::vector<std::string>* roles_missing) {
     if (!make_version_table(connection)) {
         return false;
     }
@@ -57,13 +58,22 @@ bool migrate(PgConnection* connection) {
             return false;
         }
     }
-    return true;
+    Transaction transaction(connection);
+    return begin_locked(connection, &transaction) && grant_rights(connection, roles_missing) &&
+           transaction.commit();
 }
 
 bool schema_is_current(PgConnection* connection) {
     // One query that works without the table as well: a missing table is no error here.
-    const PgRows exists = connection->query("SELECT to_regclass('schema_migrations') IS NOT NULL");
+    const PgRows exists = connection->query(
+        "SELECT to_regclass('schema_migrations') IS NOT NULL, EXISTS (SELECT FROM pg_class"
+        " WHERE relname = 'schema_migrations' AND NOT has_schema_privilege(relnamespace, "
+        "'USAGE'))");
     if (!exists || exists.text(0, 0) != "t") {
+        if (exists && exists.text(0, 1) == "t") {
+            connection->set_error(
+                {PgFailure::kRefused, "42501", "permission denied for the tables' schema", 0});
+        }
         return false;
     }
     const std::string newest = std::to_string(migrations().back().version);

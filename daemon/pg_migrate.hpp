@@ -1,6 +1,7 @@
 // The database's schema: the numbered files of sql/, which are inside the binary.
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,8 +18,9 @@ struct Migration {
 // In ascending order; generated from sql/NNN_name.sql at build time.
 [[nodiscard]] const std::vector<Migration>& migrations();
 
-// Applies what is missing, each in a transaction of its own; whoever comes at the same time waits.
-[[nodiscard]] bool migrate(PgConnection* connection);
+// Applies what is missing, each in a transaction of its own, then grants the rights (pg_rights);
+// whoever comes at the same time waits. *roles_missing: for them to be granted.
+[[nodiscard]] bool migrate(PgConnection* connection, std::vector<std::string>* roles_missing);
 
 // Whether every migration of this binary was applied. A newer schema is taken for compatible.
 // False with error() unset means that migrations are missing.

@@ -1,9 +1,8 @@
 // Drops the oldest days of logs, by age or by size, while loaders store and others read.
 //
-// A day's partition is detached concurrently, which waits for who still reads it and holds up
-// nobody, and dropped with the counters of its minutes. Each wait is short: what is interrupted is
-// found half done, and done, the next time. Meanwhile the day can take no records, so it is not
-// begun while somebody reads for long.
+// A day is dropped with the counters of its minutes, in one transaction. For that nobody may hold a
+// lock on logs, so it is not tried while somebody reads, or writes, for long: who comes meanwhile
+// waits behind it, a second at most.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +18,8 @@ struct Retention {
 };
 
 // Does nothing if another loader is at it; ends early, between two days, if it is stopping. False
-// if it could not be done now. *begun, if that could be found out: whether a day is half done, so
-// that it should be called again soon.
+// if it could not be done now.
 [[nodiscard]] bool drop_old_logs(PgConnection* connection, const Retention& retention,
-                                 const std::function<bool()>& stopping, bool* begun);
+                                 const std::function<bool()>& stopping);
 
 }  // namespace sluice

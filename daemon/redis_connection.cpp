@@ -7,10 +7,11 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 
 #include "common/redis_url.hpp"
 #include "daemon/clock.hpp"
+#include "daemon/password_file.hpp"
+#include "daemon/socket_peer.hpp"
 
 namespace sluice {
 namespace {
@@ -104,6 +105,10 @@ bool RedisConnection::open_socket() {
     return true;
 }
 
+bool RedisConnection::is_local() const noexcept {
+    return peer_is_local(context_->fd);
+}
+
 bool RedisConnection::greet() {
     RedisUrl url;
     const char* wrong = nullptr;
@@ -135,14 +140,9 @@ bool RedisConnection::read_password(std::string* password) {
         return true;
     }
     errno = 0;
-    std::ifstream file(login_.password_file, std::ios::binary);
-    std::getline(file, *password);
-    if (!password->empty() && password->back() == '\r') {
-        password->pop_back();
-    }
-    if (password->empty()) {
-        error_ = "cannot read redis.password_file " + login_.password_file + ": " +
-                 (errno == 0 ? "its first line is empty" : strerror(errno));
+    std::string why;
+    if (!read_password_file(login_.password_file, password, &why)) {
+        error_ = "cannot read redis.password_file " + why;
         return false;
     }
     return true;

@@ -58,6 +58,9 @@ class RedisConnection {
     [[nodiscard]] ReplyPtr command(const std::vector<std::string>& words, int64_t block_ms = 0);
     [[nodiscard]] RedisValue ask(const std::vector<std::string>& words);
 
+    // Of a connection that is open.
+    [[nodiscard]] bool is_local() const noexcept;
+
     [[nodiscard]] const std::string& error() const noexcept { return error_; }
 
   private:

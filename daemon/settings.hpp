@@ -22,6 +22,14 @@ struct Settings {
     int64_t redis_timeout_ms = 5000;
 
     std::string postgres_dsn = "dbname=sluice";
+    std::string postgres_password_file;
+    // Of those who log in with few rights each, what is not as above.
+    std::string postgres_loader_dsn;
+    std::string postgres_loader_password_file;
+    std::string postgres_reader_dsn;
+    std::string postgres_reader_password_file;
+    std::string postgres_migrator_dsn;
+    std::string postgres_migrator_password_file;
     int64_t postgres_timeout_ms = 30000;
 
     std::string load_name;  // empty in the file: the host's name

@@ -13,6 +13,9 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kTextBytesMax = 4096;
+constexpr const char* kDsn =
+    "a connection string of libpq, key=value key=value ... or postgresql://...";
+constexpr const char* kPath = "the path of a file";
 // sockaddr_un.sun_path
 constexpr size_t kSocketPathBytesMax = 107;
 
@@ -64,15 +67,25 @@ const std::vector<Setting>& all_settings() {
         {"redis", "url", &Settings::redis_url,
          "redis://[user[:password]@]host[:port][/db] or unix://[user[:password]@]/path[?db=N]", 1,
          kTextBytesMax, judge_redis_url},
-        {"redis", "password_file", &Settings::redis_password_file, "the path of a file", 0,
-         kTextBytesMax},
+        {"redis", "password_file", &Settings::redis_password_file, kPath, 0, kTextBytesMax},
         {"redis", "stream", &Settings::redis_stream, "the name of a key", 1, kStreamNameBytesMax},
         {"redis", "group", &Settings::redis_group, "the name of a group", 1, 200},
         {"redis", "other_groups", &Settings::redis_other_groups, "names of groups", 1, 200},
         {"redis", "timeout_ms", &Settings::redis_timeout_ms, "milliseconds", 1000, 60000},
-        {"postgres", "dsn", &Settings::postgres_dsn,
-         "a connection string of libpq, key=value key=value ... or postgresql://...", 0,
-         kTextBytesMax, judge_dsn},
+        {"postgres", "dsn", &Settings::postgres_dsn, kDsn, 0, kTextBytesMax, judge_dsn},
+        {"postgres", "password_file", &Settings::postgres_password_file, kPath, 0, kTextBytesMax},
+        {"postgres", "loader_dsn", &Settings::postgres_loader_dsn, kDsn, 0, kTextBytesMax,
+         judge_dsn},
+        {"postgres", "loader_password_file", &Settings::postgres_loader_password_file, kPath, 0,
+         kTextBytesMax},
+        {"postgres", "reader_dsn", &Settings::postgres_reader_dsn, kDsn, 0, kTextBytesMax,
+         judge_dsn},
+        {"postgres", "reader_password_file", &Settings::postgres_reader_password_file, kPath, 0,
+         kTextBytesMax},
+        {"postgres", "migrator_dsn", &Settings::postgres_migrator_dsn, kDsn, 0, kTextBytesMax,
+         judge_dsn},
+        {"postgres", "migrator_password_file", &Settings::postgres_migrator_password_file, kPath, 0,
+         kTextBytesMax},
         {"postgres", "timeout_ms", &Settings::postgres_timeout_ms, "milliseconds", 1000, 600000},
         {"load", "name", &Settings::load_name, "a name", 0, 200},
         {"load", "consumers", &Settings::load_consumers, "consumers", 1, 64},

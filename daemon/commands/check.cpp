@@ -1,8 +1,11 @@
 // sluiced check: what is wrong, and what to do about it.
 #include "daemon/commands/check.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <set>
 #include <string>
 
 #include "daemon/commands/commands.hpp"
@@ -14,6 +17,26 @@ namespace {
 
 constexpr Option kDurability = {"--durability", true};
 constexpr Option kJson = {"--json", false};
+
+// Others may not even enter the folder, but a mode that keeps them out of the file is sure.
+void check_password_files(const Settings& settings, Findings* findings) {
+    const std::set<std::string> paths = {
+        settings.redis_password_file, settings.postgres_password_file,
+        settings.postgres_loader_password_file, settings.postgres_reader_password_file,
+        settings.postgres_migrator_password_file};
+    std::string open;
+    for (const std::string& path : paths) {
+        struct stat file {};
+        if (stat(path.c_str(), &file) == 0 && (file.st_mode & S_IROTH) != 0) {
+            open.append(" ").append(path);
+        }
+    }
+    if (!open.empty()) {
+        findings->push_back({Verdict::kWarn, "settings_password_files",
+                             "settings: everybody on this machine may read the passwords in" + open,
+                             "chmod o-rwx" + open});
+    }
+}
 
 void check_settings(const Arguments& arguments, const Settings& settings, Findings* findings) {
     const std::string file = arguments.value("--config");
@@ -29,6 +52,7 @@ void check_settings(const Arguments& arguments, const Settings& settings, Findin
              " storing may be taken over by another one, for nothing",
              "set load.claim_idle_ms to several times postgres.timeout_ms"});
     }
+    check_password_files(settings, findings);
 }
 
 Findings find_all(const Arguments& arguments, Durability wanted) {

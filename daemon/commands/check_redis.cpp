@@ -71,6 +71,13 @@ bool RedisCheck::connect() {
         return false;
     }
     add(Verdict::kOk, "redis_connection", place + " answers");
+    if (redis_.is_local()) {
+        add(Verdict::kOk, "redis_tls", "what is said to it stays on this machine");
+    } else {
+        add(Verdict::kWarn, "redis_tls",
+            place + " is spoken to without TLS: passwords and logs can be read on their way",
+            "keep that network closed to others, or put a tunnel (stunnel, WireGuard) into it");
+    }
     // Redis' own words quote what it was told.
     if (!connected) {
         add(Verdict::kFail, "redis_login", "it refuses the login: " + redis_.error(),

@@ -31,7 +31,7 @@ constexpr int64_t kDaysMost = 36500;
 
 PgOptions options_of(const Settings& settings) {
     PgOptions options;
-    options.dsn = settings.postgres_dsn;
+    options.login = pg_login_of(settings, PgUser::kMigrator);
     options.application_name = "sluiced-dead-letters";
     options.session = "SET TimeZone = 'UTC'; SET bytea_output = hex";
     options.timeout_ms = settings.postgres_timeout_ms;

@@ -31,9 +31,9 @@ constexpr const char* kFetch = "FETCH 100 FROM imported";
 
 enum Column : int { kId, kDevice, kLevel, kMessage, kData, kCreatedUs };
 
-PgOptions options_of(const Settings& settings, const std::string& dsn, const char* session) {
+PgOptions options_of(const Settings& settings, PgLogin login, const char* session) {
     PgOptions options;
-    options.dsn = dsn;
+    options.login = std::move(login);
     options.application_name = "sluiced-import";
     options.session = session;
     options.timeout_ms = settings.postgres_timeout_ms;
@@ -43,10 +43,11 @@ PgOptions options_of(const Settings& settings, const std::string& dsn, const cha
 class Import {
   public:
     Import(const Settings& settings, const std::string& from, std::string table)
-        : from_(options_of(settings, from,
+        : from_(options_of(settings, {from, "", "", false},
                            "SET default_transaction_read_only = on; SET TimeZone = 'UTC';"
                            " SET idle_in_transaction_session_timeout = 0")),
-          to_(options_of(settings, settings.postgres_dsn, "SET TimeZone = 'UTC'")),
+          to_(options_of(settings, pg_login_of(settings, PgUser::kMigrator),
+                         "SET TimeZone = 'UTC'")),
           table_(std::move(table)),
           rows_(&to_, kSlot) {}
 

@@ -14,6 +14,7 @@ namespace {
 constexpr Option kPidFile = {"--pid-file", true};
 // Of a migration: an index of many rows takes its time.
 constexpr int64_t kMigrateTimeoutMs = 24LL * 3600 * 1000;
+constexpr std::string_view kNoRight = "42501";
 
 // Names that settings have been checked for.
 void log_as_set(const Settings& settings) {
@@ -48,18 +49,47 @@ int run_serve(const Arguments& arguments) {
     return run_daemon(arguments, run_server);
 }
 
+std::string todo_without_right(PgConnection* connection) {
+    const PgRows owner = connection->query(
+        "SELECT coalesce((SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class"
+        " WHERE oid = to_regclass('logs')), '')");
+    const std::string name(owner ? owner.text(0, 0) : "");
+    return name.empty() ? "run conf/roles.sql as a superuser, or GRANT CREATE ON SCHEMA public to"
+                          " this role"
+                        : "migrate as " + name +
+                              ", who owns the tables, or hand them over by running conf/roles.sql"
+                              " as a superuser";
+}
+
+// All goes on without them, but by one role that may do everything.
+void tell_missing(const std::vector<std::string>& roles) {
+    std::string statements;
+    for (const std::string& role : roles) {
+        statements += "CREATE ROLE " + role + " LOGIN; ";
+    }
+    log_warn("roles with few rights are missing, and this one may not make any")
+        .with("todo", statements + "as one who may, then sluiced migrate again");
+}
+
 int run_migrate(const Arguments& arguments) {
     const Settings settings = settings_of(arguments);
     PgOptions options;
-    options.dsn = settings.postgres_dsn;
+    options.login = pg_login_of(settings, PgUser::kMigrator);
     options.application_name = "sluiced-migrate";
     options.timeout_ms = kMigrateTimeoutMs;
     PgConnection connection(std::move(options));
-    if (!connection.connect() || !migrate(&connection)) {
-        log_error("migrating failed")
-            .with("sqlstate", connection.error().sqlstate)
-            .with("error", connection.error().message);
+    std::vector<std::string> roles_missing;
+    if (!connection.connect() || !migrate(&connection, &roles_missing)) {
+        const PgError error = connection.error();
+        LogLine line = log_error("migrating failed");
+        line.with("sqlstate", error.sqlstate).with("error", error.message);
+        if (error.sqlstate == kNoRight) {
+            line.with("todo", todo_without_right(&connection));
+        }
         return kExitFailed;
+    }
+    if (!roles_missing.empty()) {
+        tell_missing(roles_missing);
     }
     log_info("the schema is up to date");
     return kExitGood;

@@ -9,7 +9,7 @@ namespace {
 
 PgOptions options_of(const Settings& settings) {
     PgOptions options;
-    options.dsn = settings.postgres_dsn;
+    options.login = pg_login_of(settings, PgUser::kLoader);
     options.application_name = "sluiced-status";
     options.session = "SET default_transaction_read_only = on; SET TimeZone = 'UTC'";
     options.timeout_ms = settings.postgres_timeout_ms;

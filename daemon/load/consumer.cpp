@@ -39,7 +39,7 @@ RedisOptions redis_options_of(const Settings& settings, const std::string& consu
 
 PgOptions pg_options_of(const Settings& settings) {
     PgOptions options;
-    options.dsn = settings.postgres_dsn;
+    options.login = pg_login_of(settings, PgUser::kLoader);
     options.application_name = "sluiced-load";
     options.session = "SET TimeZone = 'UTC'";
     options.timeout_ms = settings.postgres_timeout_ms;

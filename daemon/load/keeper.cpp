@@ -10,15 +10,13 @@ namespace sluice {
 namespace {
 
 constexpr std::chrono::seconds kPause(60);
-// While a day is half dropped, as its records have to wait for that.
-constexpr std::chrono::seconds kShortPause(1);
 constexpr int64_t kWarnIntervalUs = 60 * 1000 * 1000;
 // Of a statement: who is waited for may take longer, and is waited for again in the next round.
 constexpr int64_t kTimeoutMs = 2000;
 
 PgOptions options_of(const Settings& settings) {
     PgOptions options;
-    options.dsn = settings.postgres_dsn;
+    options.login = pg_login_of(settings, PgUser::kLoader);
     options.application_name = "sluiced-keep";
     options.session = "SET TimeZone = 'UTC'";
     options.timeout_ms = kTimeoutMs;
@@ -57,8 +55,7 @@ void Keeper::run() noexcept {
             lock.unlock();
             round();
             lock.lock();
-            stop_asked_.wait_for(lock, begun_ ? kShortPause : kPause,
-                                 [this] { return stopping(); });
+            stop_asked_.wait_for(lock, kPause, [this] { return stopping(); });
         }
     } catch (const std::exception& error) {
         log_error("the keeper failed").with("error", error.what());
@@ -74,8 +71,7 @@ void Keeper::round() {
         return;
     }
     uint64_t left_out = 0;
-    if (!drop_old_logs(
-            &connection_, retention_, [this] { return stopping(); }, &begun_) &&
+    if (!drop_old_logs(&connection_, retention_, [this] { return stopping(); }) &&
         later_limit_.allow(steady_us(), &left_out)) {
         log_warn("old logs are dropped later")
             .with("sqlstate", connection_.error().sqlstate)

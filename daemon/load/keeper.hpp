@@ -20,7 +20,7 @@ class Keeper {
     // done is told when it has stopped.
     Keeper(const Settings& settings, StopSignals* done);
 
-    // Runs a round now and then. What was begun is ended even if all else is to be kept by now.
+    // Runs a round now and then.
     void start();
     void stop();
     [[nodiscard]] bool stopped() const noexcept { return !running_; }
@@ -34,7 +34,6 @@ class Keeper {
 
     Retention retention_;
     PgConnection connection_;
-    bool begun_ = false;  // a day is half dropped
     LogLimit later_limit_;
     std::thread thread_;
     std::mutex mutex_;  // so that stop_asked_ is not missed

@@ -36,7 +36,7 @@ HttpResponse nobody_is_there() {
 
 QueryPool::QueryPool(const Settings& settings, const SettledHorizon* horizon)
     : horizon_(horizon), queue_max_(static_cast<size_t>(settings.serve_queue)) {
-    options_.dsn = settings.postgres_dsn;
+    options_.login = pg_login_of(settings, PgUser::kReader);
     options_.application_name = "sluiced-serve";
     // When the one who asks has gone, the connection is closed, and Postgres notices; older than 14
     // it has no such setting, and works on until the timeout.

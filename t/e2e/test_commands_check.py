@@ -188,6 +188,7 @@ def test_logins_and_passwords(stack):
     assert trouble(stack) == {"redis_login": "FAIL"}
     assert "wrong@" not in json.dumps(Checked(stack.loader).findings)
     (stack.folder / "password").write_text("secret\n")
+    (stack.folder / "password").chmod(0o600)
     stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = f"{stack.folder}/password"
     assert trouble(stack) == {}
     (stack.folder / "empty").write_text("\nsecret\n")
@@ -284,9 +285,9 @@ def test_postgres_that_is_away(stack):
 def test_a_database_that_is_not_migrated(stack):
     connection = stack.postgres.connect("postgres")
     with connection.cursor() as cursor:
-        cursor.execute("CREATE DATABASE empty")
         cursor.execute("CREATE DATABASE latin ENCODING 'SQL_ASCII' TEMPLATE template0 LOCALE 'C'")
     connection.close()
+    stack.postgres.make_database("empty")
     dsn = stack.loader.settings["SLUICED_POSTGRES_DSN"]
     stack.loader.settings["SLUICED_POSTGRES_DSN"] = dsn.replace("dbname=sluice", "dbname=empty")
     assert trouble(stack) == {"postgres_schema": "FAIL"}
@@ -342,23 +343,110 @@ def test_a_wal_that_is_minimal(make_stack):
 def test_rights_in_postgres(stack):
     connection = stack.postgres.connect()
     cursor = connection.cursor()
-    cursor.execute("CREATE ROLE poor LOGIN")
-    stack.loader.settings["SLUICED_POSTGRES_DSN"] = f"host={stack.folder} dbname=sluice user=poor"
-    assert trouble(stack) == {"postgres_rights": "FAIL"}
-    assert "schema_migrations" in message(stack, "postgres_rights")
-    cursor.execute("GRANT SELECT ON schema_migrations TO poor")
-    lacks = message(stack, "postgres_rights")
-    for what in ("INSERT on logs", "UPDATE on idempotency", "DELETE on counters",
-                 "INSERT on dead_letters", "USAGE on log_id_blocks", "to own ledger",
-                 "CREATE on the schema public"):
-        assert what in lacks, what
-    # As it says, until nothing is lacking.
-    for statement in Checked(stack.loader).findings["postgres_rights"]["todo"].split("; "):
-        cursor.execute(statement)
-    assert trouble(stack) == {}
-    cursor.execute("REVOKE DELETE ON dead_letters FROM poor")
-    assert message(stack, "postgres_rights").endswith("-> GRANT DELETE ON dead_letters TO poor")
+    for name, who in (("loader", "postgres"), ("reader", "postgres_reader")):
+        cursor.execute(f"CREATE ROLE poor_{name} LOGIN")
+        setting = f"SLUICED_POSTGRES_{name.upper()}_DSN"
+        well, stack.loader.settings[setting] = stack.loader.settings[setting], f"user=poor_{name}"
+        assert trouble(stack) == {f"{who}_rights": "FAIL"}
+        # As it says, until nothing is lacking.
+        statements = Checked(stack.loader).findings[f"{who}_rights"]["todo"].split("; ")
+        assert len(statements) > 1
+        for statement in statements:
+            cursor.execute(statement)
+        assert trouble(stack) == {}
+        cursor.execute(f"REVOKE {'INSERT' if name == 'loader' else 'SELECT'} ON logs"
+                       f" FROM poor_{name}")
+        lacks = f"{'INSERT' if name == 'loader' else 'SELECT'} ON TABLE logs"
+        assert f"role poor_{name} lacks {lacks} -> GRANT {lacks} TO poor_{name}" in message(
+            stack, f"{who}_rights")
+        cursor.execute("REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+        assert "USAGE ON SCHEMA public" in message(stack, f"{who}_rights")
+        cursor.execute("GRANT USAGE ON SCHEMA public TO PUBLIC")
+        stack.loader.settings[setting] = well
     connection.close()
+
+
+def test_rights_that_a_reader_need_not_have(stack):
+    connection = stack.postgres.connect()
+    cursor = connection.cursor()
+    cursor.execute("SELECT min(inhrelid::regclass::text) FROM pg_inherits"
+                   " WHERE inhparent = 'logs'::regclass")
+    (day,) = cursor.fetchone()
+    for number, (grant, told) in enumerate((
+        ("GRANT INSERT ON logs TO {}", "INSERT on logs"),
+        ("GRANT UPDATE (message) ON logs TO {}", "UPDATE on logs"),
+        ("GRANT DELETE ON counters TO {}", "DELETE on counters"),
+        ("GRANT TRUNCATE ON ledger TO {}", "TRUNCATE on ledger"),
+        (f"GRANT INSERT ON {day} TO {{}}", "INSERT on partitions of logs"),
+        ("GRANT USAGE ON SEQUENCE log_id_blocks TO {}", "USAGE on log_id_blocks"),
+        ("GRANT EXECUTE ON FUNCTION sluice_drop_day TO {}", "EXECUTE on sluice_drop_day"),
+        ("GRANT CREATE ON SCHEMA public TO {}", "CREATE on schema public"),
+        ("GRANT CREATE ON DATABASE sluice TO {}", "CREATE on the database"),
+        ("GRANT pg_execute_server_program TO {}", "to be pg_execute_server_program"),
+        ("GRANT sluice_loader TO {}", "to be sluice_loader"),
+        ("ALTER ROLE {} CREATEROLE", "to create roles"),
+        ("ALTER ROLE {} CREATEDB", "to create databases"),
+        ("ALTER ROLE {} REPLICATION", "to replicate"),
+        ("ALTER ROLE {} BYPASSRLS", "to bypass row security"),
+        ("ALTER ROLE {} SUPERUSER", "it is a superuser"),
+        # From here on everybody has them.
+        ("GRANT SELECT ON idempotency TO PUBLIC", "SELECT on idempotency"),
+        ("GRANT TEMPORARY ON DATABASE sluice TO PUBLIC", "TEMPORARY on the database"),
+        ("GRANT EXECUTE ON FUNCTION lo_create TO PUBLIC", "to create large objects"),
+        ("ALTER TABLE logs OWNER TO {}", "it owns the tables"),
+    )):
+        role = f"reader_{number}"
+        cursor.execute(f"CREATE ROLE {role} LOGIN; GRANT SELECT ON logs, counters TO {role}")
+        stack.loader.settings["SLUICED_POSTGRES_READER_DSN"] = f"user={role}"
+        if "PUBLIC" not in grant and "OWNER" not in grant:
+            assert trouble(stack) == {}
+        cursor.execute(grant.format(role))
+        found = Checked(stack.loader)
+        assert found.trouble["postgres_reader_excess"] == "warn", grant
+        assert told in found.findings["postgres_reader_excess"]["what"]
+        assert role in found.findings["postgres_reader_excess"]["todo"] or "SUPERUSER" in grant \
+            or "OWNER" in grant
+    connection.close()
+
+
+def test_a_loader_that_may_do_everything(stack):
+    """One user for all is what a first try looks like."""
+    for name in ("LOADER", "READER", "MIGRATOR"):
+        stack.loader.settings[f"SLUICED_POSTGRES_{name}_DSN"] = ""
+    stack.loader.settings["SLUICED_POSTGRES_DSN"] += " user=sluice"
+    assert trouble(stack) == {"postgres_excess": "warn", "postgres_reader_excess": "warn"}
+    assert 'postgres.loader_dsn = "user=sluice_loader"' in message(stack, "postgres_excess")
+
+
+def test_a_reader_that_cannot_log_in(stack):
+    stack.loader.settings["SLUICED_POSTGRES_READER_DSN"] = "user=nobody password=secret"
+    assert trouble(stack) == {"postgres_reader_connection": "FAIL"}
+    assert "nobody" in message(stack, "postgres_reader_connection")
+    assert "secret" not in json.dumps(Checked(stack.loader).findings)
+
+
+def test_who_owns_the_tables(stack):
+    stack.loader.settings["SLUICED_POSTGRES_MIGRATOR_DSN"] = "user=sluice_loader"
+    assert trouble(stack) == {"postgres_owner": "FAIL"}
+    assert 'postgres.migrator_dsn = "user=sluice_migrator"' in message(stack, "postgres_owner")
+    stack.loader.settings["SLUICED_POSTGRES_MIGRATOR_DSN"] = "user=sluice_migrator"
+    connection = stack.postgres.connect()
+    connection.cursor().execute("ALTER TABLE logs OWNER TO sluice")
+    assert "to somebody else" in message(stack, "postgres_owner")
+    connection.cursor().execute("ALTER FUNCTION sluice_drop_day OWNER TO sluice")
+    assert "who may not change them" not in message(stack, "postgres_owner")
+    connection.close()
+
+
+def test_a_password_that_everybody_may_read(stack):
+    path = stack.folder / "password"
+    path.write_text("secret\n")
+    for name in ("REDIS_PASSWORD_FILE", "POSTGRES_READER_PASSWORD_FILE"):
+        path.chmod(0o644)
+        stack.loader.settings = {**stack.loader.settings, f"SLUICED_{name}": str(path)}
+        assert message(stack, "settings_password_files").endswith(f"-> chmod o-rwx {path}")
+        path.chmod(0o640)
+        assert "settings_password_files" not in trouble(stack)
 
 
 def test_partitions_that_are_missing(stack):
@@ -375,7 +463,7 @@ def test_partitions_that_are_missing(stack):
 
 def test_messages_of_servers_cannot_drive_the_terminal(stack):
     stack.loader.settings["SLUICED_POSTGRES_DSN"] = (
-        f"host={stack.folder} user=sluice dbname='a\x1b[31m\u202eb'")
+        f"host={stack.folder} dbname='a\x1b[31m\u202eb'")
     said = stack.loader.run("check")
     assert "FAIL" in said.stdout and "\\x1b[31m" in said.stdout
     assert "\x1b" not in said.stdout and "\u202e" not in said.stdout

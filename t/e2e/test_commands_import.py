@@ -307,7 +307,7 @@ def test_mistakes_are_told(stack, old):
     assert old.execute("SELECT count(*) FROM logs") == [(0,)]
     old.execute("ALTER TABLE logs DROP COLUMN message")
     assert 'column "message" does not exist' in stack.loader.run("import", "--from", old.dsn).stderr
-    stack.loader.settings["SLUICED_POSTGRES_DSN"] = f"host={stack.folder} dbname=postgres user=sluice"
+    stack.loader.settings["SLUICED_POSTGRES_DSN"] = f"host={stack.folder} dbname=postgres"
     assert "run sluiced migrate" in stack.loader.run("import", "--from", old.dsn).stderr
     with pytest.raises(psycopg2.Error):
         stack.postgres.connect("nowhere")

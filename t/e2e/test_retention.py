@@ -124,7 +124,7 @@ def test_a_record_of_a_dropped_day_is_stored_all_the_same(stack):
     assert counted_rows(stack) == 11
 
 
-def test_a_day_is_not_begun_while_somebody_reads_for_long(stack):
+def test_a_day_is_not_dropped_while_somebody_reads_for_long(stack):
     store_days(stack, [0, 5])
     reader = begin_to_read(stack)
     start_with(stack, SLUICED_STORAGE_KEEP_DAYS="2")
@@ -139,70 +139,58 @@ def test_a_day_is_not_begun_while_somebody_reads_for_long(stack):
     assert counted_rows(stack) == 10
 
 
-def detach_beside_readers(stack, name):
-    """Readers who come and go, one beside the other, until the day is being detached: then those
-    who are there stay. Returns them."""
-    readers = collections.deque()
-
-    def detaching():
-        readers.append(begin_to_read(stack))
-        if is_detaching(stack, name):
-            return True
-        if len(readers) > 1:
-            readers.popleft().close()
-        return False
-
+def test_who_comes_while_a_day_is_dropped_waits_a_second_at_most(stack):
+    """Readers who come and go, one beside the other: the lock is never free, and is not waited for
+    longer than that."""
+    store_days(stack, [0, 5])
+    readers = collections.deque([begin_to_read(stack)])
     stack.loader.stop()
     stack.loader.settings["SLUICED_STORAGE_KEEP_DAYS"] = "2"
-    readers.append(begin_to_read(stack))
-    stack.loader.launch()
-    wait_until(detaching, 15, "the day is being detached")
-    stack.loader.wait_ready()
-    return readers
+    stack.loader.start()
+    longest = 0
 
+    def given_up():
+        nonlocal longest
+        before = time.monotonic()
+        readers.append(begin_to_read(stack))
+        longest = max(longest, time.monotonic() - before)
+        readers.popleft().close()
+        return "old logs are dropped later" in stack.loader.log_text()
 
-def test_a_late_record_waits_for_its_day_to_be_detached(stack):
-    store_days(stack, [0, 5])
-    readers = detach_beside_readers(stack, day_name(5))
-    stack.api().log()
-    stack.wait_rows(11)
-    wait_logged(stack, "old logs are dropped later")
-    with readers[-1].cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM logs")
-        assert cursor.fetchone()[0] == 11, "a new statement neither waits nor sees the day"
-    store_late(stack, 5)
-    wait_logged(stack, f"{day_name(5)} is being detached")
-    assert is_detaching(stack, day_name(5)) and stack.rows() == 11
-    for reader in readers:
-        reader.close()
-    # A round each second ends what was begun, and the record goes where the new day is made.
-    wait_until(lambda: "a day of logs is dropped" in stack.loader.log_text(), 10, "it is dropped")
-    stack.wait_rows(12)
-    assert counted_rows(stack) == 12
-
-
-def test_what_was_begun_is_ended_before_an_older_day(stack):
-    store_days(stack, [0, 5])
-    readers = detach_beside_readers(stack, day_name(5))
-    wait_logged(stack, "old logs are dropped later")
-    store_late(stack, 9)
-    wait_until(lambda: day_name(9) in partitions(stack), 15, "an older day is made again")
-    for reader in readers:
-        reader.close()
-    wait_until(lambda: stack.rows() == 10, 15, "both are dropped")
-    wait_until(lambda: not exists(stack, day_name(9)), 5, "both are dropped")
-    assert "already pending" not in stack.loader.log_text()
-
-
-def test_what_was_begun_is_ended_by_a_loader_that_keeps_everything(stack):
-    store_days(stack, [0, 5])
-    readers = detach_beside_readers(stack, day_name(5))
-    stack.loader.stop()
-    for reader in readers:
-        reader.close()
-    start_with(stack, SLUICED_STORAGE_KEEP_DAYS="0")
+    wait_until(given_up, 15, "the loader gives up for now")
+    assert "canceling statement due to lock timeout" in stack.loader.log_text()
+    assert 0.5 < longest < 2.5
+    assert day_name(5) in partitions(stack) and stack.rows() == 20
+    readers.pop().close()
+    start_with(stack)
     wait_until(lambda: not exists(stack, day_name(5)), 15, "the day is dropped")
     assert counted_rows(stack) == 10
+
+
+def detach_halfway(stack, name):
+    """As an operator would who is interrupted, or a loader before 005_roles that is killed."""
+    reader = begin_to_read(stack)
+    operator = stack.postgres.connect()
+    with operator.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 200")
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            cursor.execute(f"ALTER TABLE logs DETACH PARTITION {name} CONCURRENTLY")
+    operator.close()
+    reader.close()
+    assert is_detaching(stack, name)
+
+
+def test_what_an_older_version_has_begun_is_ended(stack):
+    """Also by a loader that keeps everything; records of that day wait for it."""
+    store_days(stack, [0, 5, 9])
+    execute(stack, f"COMMENT ON TABLE {day_name(5)} IS '{MARK}'")
+    detach_halfway(stack, day_name(5))
+    store_late(stack, 5)
+    start_with(stack)
+    wait_until(lambda: "a day of logs is dropped" in stack.loader.log_text(), 10, "it is dropped")
+    stack.wait_rows(21)
+    assert day_name(5) in partitions(stack) and day_name(9) in partitions(stack)
+    assert counted_rows(stack) == 21
 
 
 @pytest.mark.parametrize("mark, there", [(MARK, 0), ("our archive", 1)])
@@ -245,28 +233,50 @@ def test_a_late_record_waits_for_its_detached_day_to_be_dropped(stack):
     store_late(stack, 5)
     wait_logged(stack, f"{name} is being dropped")
     reader.close()
+    start_with(stack)
     stack.wait_rows(11)
     assert name in partitions(stack)
     assert counted_rows(stack) == 11
 
 
-def test_what_others_detach_is_not_touched_and_no_mark_is_left(stack):
-    """A day that is being detached by somebody else stands in the way of another one."""
-    store_days(stack, [0, 1, 5, 6])
-    execute(stack, f"COMMENT ON TABLE {day_name(1)} IS '{MARK}'")
-    reader = begin_to_read(stack)
-    operator = stack.postgres.connect()
-    with operator.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 200")
-        with pytest.raises(psycopg2.errors.QueryCanceled):
-            cursor.execute(f"ALTER TABLE logs DETACH PARTITION {day_name(6)} CONCURRENTLY")
-    operator.close()
-    reader.close()
+def test_what_others_detach_is_not_touched(stack):
+    store_days(stack, [0, 5, 6])
+    detach_halfway(stack, day_name(6))
     start_with(stack, SLUICED_STORAGE_KEEP_DAYS="2")
-    wait_logged(stack, "already pending detach")
-    wait_until(lambda: comment(stack, day_name(5)) is None, 5, "the mark is off")
-    assert comment(stack, day_name(1)) is None, "one that was left on before is off as well"
-    assert is_detaching(stack, day_name(6)) and day_name(5) in partitions(stack)
+    wait_until(lambda: not exists(stack, day_name(5)), 15, "the other day is dropped")
+    assert is_detaching(stack, day_name(6)) and exists(stack, day_name(6))
+
+
+def test_a_mark_alone_drops_no_day(stack):
+    """An older version has left one on a day, which somebody then detaches to keep it elsewhere."""
+    store_days(stack, [0, 1])
+    name = day_name(1)
+    execute(stack, f"COMMENT ON TABLE {name} IS '{MARK}'",
+            "DELETE FROM schema_migrations WHERE version = 5",
+            "DROP FUNCTION sluice_make_partition, sluice_drop_day, sluice_forget_frames,"
+            " sluice_forget_keys")
+    assert stack.loader.run("migrate").returncode == 0
+    assert comment(stack, name) is None
+    execute(stack, f"ALTER TABLE logs DETACH PARTITION {name}")
+    start_with(stack)
+    stack.api().log()
+    stack.wait_rows(11)
+    assert exists(stack, name)
+
+
+def test_the_newest_day_cannot_be_dropped(stack):
+    """Whatever a loader asks for."""
+    store_days(stack, [0, 1])
+    connection = psycopg2.connect(f"{stack.postgres.dsn} user=sluice_loader")
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        for name, why in ((day_name(0), "is the newest day"), (day_name(3), "is no day"),
+                          ("logs", "is no day"), ("counters", "is no day")):
+            with pytest.raises(psycopg2.Error, match=why):
+                cursor.execute("SELECT sluice_drop_day(%s)", (name,))
+        cursor.execute("SELECT sluice_drop_day(%s)", (day_name(1),))
+    connection.close()
+    assert stack.rows() == 10 and counted_rows(stack) == 10
 
 
 def test_a_migration_does_not_keep_days_from_being_dropped(stack):

@@ -218,6 +218,7 @@ def test_bad_settings_are_told(installation):
         ({"SLUICE_LISTEN": "nowhere"}, "SLUICE_LISTEN"),
         ({"SLUICE_LISTEN": "127.0.0.1:99999"}, "1 to 65535"),
         ({"SLUICE_WORKERS": "many"}, "SLUICE_WORKERS"),
+        ({"SLUICE_REDIS": "redis://h"}, "SLUICE_REDIS is set, but nothing is known of it"),
         ({"SLUICE_STATE": "/tmp/" + "x" * 100}, "too long"),
         ({"SLUICE_STATE": str(ROOT)}, "something else in it"),
     ):

@@ -24,7 +24,7 @@ from harness.stack import Stack
 from harness.template import make_template
 from harness.wire_proxy import COPY_STEPS, PG_STEPS, REDIS_STEPS, Wires, cut, hang
 
-STEPS = [*REDIS_STEPS, *PG_STEPS, "make COMMIT", *COPY_STEPS.values()]
+STEPS = [*REDIS_STEPS, *PG_STEPS, *COPY_STEPS.values()]
 NO_STEP = "no step"
 # The loader is the one that is at the step, the backend is its.
 KILLS = ["loader", "other loader", "both loaders", "redis", "postgres", "backend"]

@@ -11,7 +11,7 @@ import subprocess
 
 import psycopg2
 
-from .build import render_conf
+from .build import ROOT, render_conf
 from .process import Process
 from .waiting import wait_until
 
@@ -47,7 +47,7 @@ class PostgresServer(Process):
         super().__init__(folder)
         self.data = folder / "postgres"
         self.template = template
-        self.dsn = f"host={folder} dbname=sluice user=sluice"
+        self.dsn = f"host={folder} dbname=sluice"
         self.conf = render_conf("postgres.conf", state=folder)
 
     def initdb(self):
@@ -89,6 +89,16 @@ class PostgresServer(Process):
         )
         connection.autocommit = True
         return connection
+
+    def make_database(self, name="sluice"):
+        """With the roles that Sluice's parts log in as; not migrated."""
+        connection = self.connect("postgres")
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+        connection.close()
+        subprocess.run(
+            [BIN / "psql", "-X", "-q", "-h", self.folder, "-U", "sluice", "-d", name,
+             "-f", ROOT / "conf" / "roles.sql"], check=True, cwd="/",
+        )
 
     def query(self, sql, *parameters):
         connection = self.connect()

@@ -18,6 +18,9 @@ class Sluiced(Process):
         self.settings = {
             "SLUICED_REDIS_URL": redis_url,
             "SLUICED_POSTGRES_DSN": postgres_dsn,
+            "SLUICED_POSTGRES_LOADER_DSN": "user=sluice_loader",
+            "SLUICED_POSTGRES_READER_DSN": "user=sluice_reader",
+            "SLUICED_POSTGRES_MIGRATOR_DSN": "user=sluice_migrator",
             "SLUICED_SERVE_LISTEN": f"unix:{folder}/serve.sock",
             **(settings or {}),
         }

@@ -12,9 +12,7 @@ def make_template():
     postgres.initdb()
     postgres.start()
     try:
-        connection = postgres.connect("postgres")
-        connection.cursor().execute("CREATE DATABASE sluice")
-        connection.close()
+        postgres.make_database()
         migrated = Loader(folder, f"unix://{folder}/redis.sock", postgres.dsn).run("migrate")
         assert migrated.returncode == 0, migrated.stderr
         postgres.stop()

@@ -11,7 +11,7 @@ import socket
 import threading
 
 REDIS_STEPS = ["XREADGROUP", "XREADGROUP own", "XAUTOCLAIM", "XACK", "XTRIM", "XGROUP"]
-# What the SQL of a step begins with. Those with "make" belong to a partition's transaction.
+# What the SQL of a step begins with.
 PG_STEPS = {
     "BEGIN": b"BEGIN",
     "ledger": b"INSERT INTO ledger",
@@ -19,7 +19,7 @@ PG_STEPS = {
     "COPY begin": b"COPY",
     "counters": b"INSERT INTO counters",
     "COMMIT": b"COMMIT",
-    "make partition": b"CREATE TABLE",
+    "make partition": b"SELECT sluice_make_partition",
     "ids": b"SELECT nextval",
     "dead letter": b"INSERT INTO dead_letters",
     "undo rows": b"ROLLBACK TO",
@@ -114,7 +114,6 @@ class PgProtocol:
     def __init__(self):
         self.asked = b""
         self.greeted = False
-        self.making_partition = False
         self.backend_pid = None
         self.answers = b""  # until the backend has told its pid
 
@@ -140,11 +139,9 @@ class PgProtocol:
             return None
         # A prepared statement's name, which is empty, stands before its SQL.
         sql = message[5:].lstrip(b"\0")
-        self.making_partition = sql.startswith(b"SET LOCAL lock_timeout") or (
-            self.making_partition and not sql.startswith((b"BEGIN", b"ROLLBACK")))
         for step, begin in PG_STEPS.items():
             if sql.startswith(begin):
-                return "make COMMIT" if self.making_partition and step == "COMMIT" else step
+                return step
         return None
 
     @staticmethod
@@ -331,7 +328,7 @@ class Wires:
         self.postgres = WireProxy(
             PgProtocol, folder / ".s.PGSQL.5432", stack.folder / ".s.PGSQL.5432")
         loader.settings["SLUICED_REDIS_URL"] = f"unix://{folder}/redis.sock"
-        loader.settings["SLUICED_POSTGRES_DSN"] = f"host={folder} dbname=sluice user=sluice"
+        loader.settings["SLUICED_POSTGRES_DSN"] = f"host={folder} dbname=sluice"
 
     def arm(self, step, when, do):
         fault = Fault(step, when, do)
