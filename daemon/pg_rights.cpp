@@ -26,6 +26,10 @@ constexpr Right kRights[] = {
     {PgUser::kLoader, "UPDATE", "TABLE", "counters"},
     {PgUser::kLoader, "SELECT", "TABLE", "dead_letters"},
     {PgUser::kLoader, "INSERT", "TABLE", "dead_letters"},
+    {PgUser::kLoader, "SELECT", "TABLE", "devices"},
+    {PgUser::kLoader, "INSERT", "TABLE", "devices"},
+    {PgUser::kLoader, "UPDATE", "TABLE", "devices"},
+    {PgUser::kLoader, "DELETE", "TABLE", "devices"},
     {PgUser::kLoader, "USAGE", "SEQUENCE", "log_id_blocks"},
     {PgUser::kLoader, "EXECUTE", "FUNCTION", "sluice_make_partition(text, bigint)"},
     {PgUser::kLoader, "EXECUTE", "FUNCTION", "sluice_drop_day(text)"},
@@ -33,6 +37,9 @@ constexpr Right kRights[] = {
     {PgUser::kLoader, "EXECUTE", "FUNCTION", "sluice_forget_keys(bigint, integer)"},
     {PgUser::kReader, "SELECT", "TABLE", "logs"},
     {PgUser::kReader, "SELECT", "TABLE", "counters"},
+    {PgUser::kReader, "SELECT", "TABLE", "counters_hour"},
+    {PgUser::kReader, "SELECT", "TABLE", "counters_day"},
+    {PgUser::kReader, "SELECT", "TABLE", "devices"},
 };
 
 const char* role_of(PgUser user) noexcept {

@@ -396,7 +396,8 @@ def test_rights_that_a_reader_need_not_have(stack):
         ("ALTER TABLE logs OWNER TO {}", "it owns the tables"),
     )):
         role = f"reader_{number}"
-        cursor.execute(f"CREATE ROLE {role} LOGIN; GRANT SELECT ON logs, counters TO {role}")
+        cursor.execute(f"CREATE ROLE {role} LOGIN; GRANT SELECT ON logs, counters, counters_hour,"
+                       f" counters_day, devices TO {role}")
         stack.loader.settings["SLUICED_POSTGRES_READER_DSN"] = f"user={role}"
         if "PUBLIC" not in grant and "OWNER" not in grant:
             assert trouble(stack) == {}
