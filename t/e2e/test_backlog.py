@@ -1,5 +1,7 @@
 """What the loaders tell the edge: how much waits, and how fast it is drained."""
 
+import statistics
+
 from harness import frames
 from harness.waiting import wait_until
 
@@ -145,8 +147,8 @@ def test_it_is_told_twice_a_second_also_by_a_full_redis(make_stack):
     wait_until(see, 30, "it is told again and again")
     seen = sorted(seen)
     gaps_ms = [after - before for before, after in zip(seen, seen[1:])]
-    # A busy machine can make it late.
-    assert 400 < min(gaps_ms) < 700, gaps_ms
+    # A busy machine can make some late.
+    assert min(gaps_ms) > 400 and statistics.median(gaps_ms) < 900, gaps_ms
     client.config_set("maxmemory", 256 * 1024 * 1024)
     stack.loader.kill()
     wait_until(lambda: not told(stack), 8, "nobody tells any more")
