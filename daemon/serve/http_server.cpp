@@ -27,6 +27,7 @@ struct HttpCallbacks {
         auto exchange = std::make_unique<Exchange>();
         exchange->target_ = target;
         exchange->connection_ = connection;
+        exchange->began_at_us_ = steady_us();
         static_cast<HttpServer*>(self)->open_exchanges_.fetch_add(1);
         return exchange.release();
     }
@@ -36,7 +37,11 @@ struct HttpCallbacks {
         const std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
         *context = nullptr;
         if (exchange) {
-            static_cast<HttpServer*>(self)->open_exchanges_.fetch_sub(1);
+            auto* server = static_cast<HttpServer*>(self);
+            if (server->over_) {
+                server->over_(*exchange);
+            }
+            server->open_exchanges_.fetch_sub(1);
         }
     }
 
@@ -103,6 +108,10 @@ std::string_view Exchange::args() const noexcept {
                                      : std::string_view(target_).substr(mark + 1);
 }
 
+int64_t Exchange::took_us() const noexcept {
+    return steady_us() - began_at_us_;
+}
+
 void Exchange::answer(HttpResponse response) {
     response_ = std::move(response);
     MHD_resume_connection(connection_);
@@ -146,10 +155,16 @@ bool HttpServer::respond(Exchange* exchange) {
     if (quiet_) {
         MHD_add_response_header(response, "Connection", "close");
     }
+    exchange->responded_ = true;
     const MHD_Result queued =
         MHD_queue_response(exchange->connection_, static_cast<unsigned>(answer.status), response);
     MHD_destroy_response(response);
     return queued == MHD_YES;
+}
+
+unsigned HttpServer::open_connections() const noexcept {
+    const MHD_DaemonInfo* info = MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    return info == nullptr ? 0 : info->num_connections;
 }
 
 void HttpServer::quiesce() {

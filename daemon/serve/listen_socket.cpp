@@ -18,7 +18,7 @@ constexpr int kListenBacklog = 511;
 constexpr int kSocketFlags = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
 
 [[noreturn]] void refuse(const std::string& listen, const std::string& why) {
-    throw std::runtime_error("serve.listen " + listen + ": " + why);
+    throw std::runtime_error("cannot listen on " + listen + ": " + why);
 }
 
 [[noreturn]] void refuse_errno(const std::string& listen, int fd) {

@@ -1,6 +1,7 @@
 #include "daemon/serve/query_pool.hpp"
 
 #include <exception>
+#include <utility>
 
 #include "daemon/clock.hpp"
 #include "daemon/serve/log_query.hpp"
@@ -72,14 +73,40 @@ bool QueryPool::next_job(Job* job) {
     }
     *job = queue_.front();
     queue_.pop_front();
+    ++figures_.running;
     return true;
 }
 
 void QueryPool::work() {
     PgConnection connection(options_);
     for (Job job{}; next_job(&job);) {
-        job.exchange->answer(run(&connection, job.query));
+        const bool had_connection = connection.is_open();
+        HttpResponse response = run(&connection, job.query);
+        job_done(had_connection, connection.is_open());
+        job.exchange->answer(std::move(response));
     }
+}
+
+void QueryPool::job_done(bool had_connection, bool has_connection) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    --figures_.running;
+    figures_.connections += has_connection ? 1 : 0;
+    figures_.connections -= had_connection ? 1 : 0;
+}
+
+void QueryPool::count(QueryEnd end, int64_t took_us) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++figures_.ends[static_cast<size_t>(end)];
+    if (end != QueryEnd::kUnreachable) {
+        figures_.times_us.seen(static_cast<uint64_t>(took_us));
+    }
+}
+
+QueryFigures QueryPool::figures() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    QueryFigures figures = figures_;
+    figures.waiting = queue_.size();
+    return figures;
 }
 
 HttpResponse QueryPool::run(PgConnection* connection, const LogQuery& query) noexcept {
@@ -96,14 +123,22 @@ HttpResponse QueryPool::try_run(PgConnection* connection, const LogQuery& query)
     for (int attempt = 0; attempt < 2; ++attempt) {
         const bool rested = connection->is_open();
         if (!rested && !connect(connection)) {
+            count(QueryEnd::kUnreachable);
             return database_unavailable();
         }
         HttpResponse response;
-        if (answer_log_query(connection, query, &response)) {
+        const int64_t began_at_us = steady_us();
+        const bool answered = answer_log_query(connection, query, &response);
+        const bool too_slow = !answered && connection->error().sqlstate == kQueryCancelled;
+        count(answered   ? QueryEnd::kDone
+              : too_slow ? QueryEnd::kTimeout
+                         : QueryEnd::kFailed,
+              steady_us() - began_at_us);
+        if (answered) {
             return response;
         }
         log_failure(connection->error());
-        if (connection->error().sqlstate == kQueryCancelled) {
+        if (too_slow) {
             return unavailable("query_timeout", "The query took too long.");
         }
         if (!rested || connection->is_open()) {

@@ -9,9 +9,11 @@
 #include "common/query_params.hpp"
 #include "daemon/clock.hpp"
 #include "daemon/log.hpp"
+#include "daemon/metrics_page.hpp"
 #include "daemon/serve/http_server.hpp"
 #include "daemon/serve/problems.hpp"
 #include "daemon/serve/query_pool.hpp"
+#include "daemon/serve/server_metrics.hpp"
 
 namespace sluice {
 namespace {
@@ -21,6 +23,7 @@ constexpr int64_t kStopMs = 8000;
 constexpr int64_t kStopLookMs = 20;
 constexpr std::string_view kLogsPath = "/api/logs/";
 constexpr std::string_view kLivePath = "/health/live";
+constexpr std::string_view kMetricsPath = "/metrics";
 
 HttpResponse bad_parameter(std::string_view parameter, std::string_view code,
                            std::string_view rule) {
@@ -66,19 +69,54 @@ void answer_device_page(Exchange* exchange, QueryPool* pool) {
     }
 }
 
-void route(Exchange* exchange, QueryPool* pool) {
-    const std::string_view path = exchange->path();
+Endpoint endpoint_of(std::string_view path) noexcept {
     if (path.substr(0, kLogsPath.size()) == kLogsPath && path.size() > kLogsPath.size() &&
         path.find('/', kLogsPath.size()) == std::string_view::npos) {
-        answer_device_page(exchange, pool);
-    } else if (path == kLivePath) {
-        HttpResponse response;
-        response.body = "{\"status\":\"alive\"}";
-        exchange->answer(std::move(response));
-    } else {
-        exchange->answer(problem_response({404, "not_found", "Nothing is here."}));
+        return Endpoint::kDeviceLogs;
     }
+    return path == kLivePath      ? Endpoint::kLive
+           : path == kMetricsPath ? Endpoint::kMetrics
+                                  : Endpoint::kOther;
 }
+
+class Api {
+  public:
+    explicit Api(const Settings& settings)
+        : pool_(settings),
+          server_([this](Exchange* exchange) { route(exchange); },
+                  [this](const Exchange& exchange) {
+                      figures_.answered(endpoint_of(exchange.path()), exchange.status(),
+                                        exchange.took_us());
+                  }) {}
+
+    [[nodiscard]] HttpServer& server() noexcept { return server_; }
+
+  private:
+    void route(Exchange* exchange) {
+        HttpResponse response;
+        switch (endpoint_of(exchange->path())) {
+            case Endpoint::kDeviceLogs:
+                answer_device_page(exchange, &pool_);
+                return;
+            case Endpoint::kLive:
+                response.body = "{\"status\":\"alive\"}";
+                break;
+            case Endpoint::kMetrics:
+                response.content_type = kMetricsContentType;
+                response.body =
+                    server_metrics(figures_, server_.open_connections(), pool_.figures());
+                break;
+            case Endpoint::kOther:
+                response = problem_response({404, "not_found", "Nothing is here."});
+                break;
+        }
+        exchange->answer(std::move(response));
+    }
+
+    QueryPool pool_;
+    HttpFigures figures_;  // the server's thread alone
+    HttpServer server_;
+};
 
 // False if it took too long.
 bool wait_for_answers(const HttpServer& server, int64_t until_us, StopSignals* signals) {
@@ -105,8 +143,8 @@ bool drain(HttpServer* server, StopSignals* signals) {
 }  // namespace
 
 int run_server(const Settings& settings, StopSignals* signals) {
-    QueryPool pool(settings);
-    HttpServer server([&pool](Exchange* exchange) { route(exchange, &pool); });
+    Api api(settings);
+    HttpServer& server = api.server();
     server.start(settings.serve_listen);
     log_info("server starts").with("listen", settings.serve_listen);
     while (signals->wait(-1) != StopSignals::Event::kSignal) {}
