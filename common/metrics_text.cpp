@@ -49,29 +49,56 @@ void MetricsText::family(std::string_view name, std::string_view type,
     append("\n");
 }
 
-void MetricsText::sample(std::string_view label, std::string_view value, uint64_t number,
-                         uint64_t scale) noexcept {
+void MetricsText::counter(std::string_view name, std::string_view help, uint64_t number) noexcept {
+    family(name, "counter", help);
+    sample("", "", number);
+}
+
+void MetricsText::gauge(std::string_view name, std::string_view help, uint64_t number) noexcept {
+    family(name, "gauge", help);
+    sample("", "", number);
+}
+
+void MetricsText::begin_sample(std::string_view suffix) noexcept {
     append(name_);
-    if (!label.empty()) {
+    append(suffix);
+    labelled_ = !labels_.empty();
+    if (labelled_) {
         append("{");
-        append(label);
-        append("=\"");
-        append(value);
-        append("\"}");
+        append(labels_);
     }
-    append(" ");
+}
+
+void MetricsText::add_label(std::string_view name, std::string_view value) noexcept {
+    append(labelled_ ? "," : "{");
+    append(name);
+    append("=\"");
+    append(value);
+    append("\"");
+    labelled_ = true;
+}
+
+void MetricsText::end_sample(uint64_t number, uint64_t scale) noexcept {
+    append(labelled_ ? "} " : " ");
     append_scaled(number, scale);
     append("\n");
 }
 
+void MetricsText::sample(std::string_view label, std::string_view value, uint64_t number,
+                         uint64_t scale) noexcept {
+    begin_sample("");
+    if (!label.empty()) {
+        add_label(label, value);
+    }
+    end_sample(number, scale);
+}
+
 void MetricsText::sample(std::string_view label, std::string_view value, std::string_view label2,
                          std::string_view value2, uint64_t number) noexcept {
-    for (std::string_view text : {name_, {"{"}, label, {"=\""}, value, {"\","}, label2, {"=\""},
-                                  value2, {"\"} "}}) {
-        append(text);
-    }
-    append_number(number);
-    append("\n");
+    begin_sample("");
+    add_label(label, value);
+    add_label(label2, value2);
+    end_sample(number, 1);
 }
 
 void MetricsText::histogram(const uint64_t* bounds, const uint64_t* counts, size_t bounds_count,
@@ -79,25 +106,21 @@ void MetricsText::histogram(const uint64_t* bounds, const uint64_t* counts, size
     uint64_t cumulated = 0;
     for (size_t i = 0; i <= bounds_count; i++) {
         cumulated += counts[i];
-        append(name_);
-        append("_bucket{le=\"");
+        begin_sample("_bucket");
+        append(labelled_ ? ",le=\"" : "{le=\"");
         if (i < bounds_count) {
             append_scaled(bounds[i], scale);
         } else {
             append("+Inf");
         }
-        append("\"} ");
-        append_number(cumulated);
-        append("\n");
+        append("\"");
+        labelled_ = true;
+        end_sample(cumulated, 1);
     }
-    append(name_);
-    append("_sum ");
-    append_scaled(sum, scale);
-    append("\n");
-    append(name_);
-    append("_count ");
-    append_number(cumulated);
-    append("\n");
+    begin_sample("_sum");
+    end_sample(sum, scale);
+    begin_sample("_count");
+    end_sample(cumulated, 1);
 }
 
 }  // namespace sluice

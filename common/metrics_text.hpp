@@ -15,6 +15,14 @@ class MetricsText {
     // The head of a family; its samples follow. type is counter, gauge or histogram.
     void family(std::string_view name, std::string_view type, std::string_view help) noexcept;
 
+    // A family of one sample.
+    void counter(std::string_view name, std::string_view help, uint64_t number) noexcept;
+    void gauge(std::string_view name, std::string_view help, uint64_t number) noexcept;
+
+    // What every sample has from here on besides its own labels, as it is written (a="b",c="d");
+    // empty: nothing. Not copied.
+    void labels(std::string_view text) noexcept { labels_ = text; }
+
     // A sample of the family, with one label (an empty name: none), or two. Label values are
     // words of our own, so nothing in them needs an escape. The number is in units of 1/scale, a
     // power of ten.
@@ -35,11 +43,16 @@ class MetricsText {
     void append(std::string_view text) noexcept;
     void append_number(uint64_t number) noexcept;
     void append_scaled(uint64_t number, uint64_t scale) noexcept;
+    void begin_sample(std::string_view suffix) noexcept;
+    void add_label(std::string_view name, std::string_view value) noexcept;
+    void end_sample(uint64_t number, uint64_t scale) noexcept;
 
     char* begin_;
     char* out_;  // nullptr: it did not fit
     char* end_;
     std::string_view name_;
+    std::string_view labels_;
+    bool labelled_ = false;  // the sample that is being written
 };
 
 }  // namespace sluice

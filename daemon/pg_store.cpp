@@ -1,11 +1,11 @@
 #include "daemon/pg_store.hpp"
 
 #include "daemon/load/copy_rows.hpp"
-#include "daemon/log.hpp"
 #include "daemon/pg_log_rows.hpp"
 #include "daemon/pg_migrate.hpp"
 #include "daemon/pg_partition.hpp"
 #include "daemon/pg_text.hpp"
+#include "daemon/pg_watch.hpp"
 
 namespace sluice {
 namespace {
@@ -15,8 +15,8 @@ constexpr int64_t kCheckTimeoutMs = 2000;
 
 }  // namespace
 
-PgStore::PgStore(PgOptions options, std::string slot)
-    : connection_(std::move(options)), slot_(std::move(slot)) {}
+PgStore::PgStore(PgOptions options, std::string slot, bool needs_fsync)
+    : connection_(std::move(options)), slot_(std::move(slot)), needs_fsync_(needs_fsync) {}
 
 // Remembers why, and leaves no transaction behind.
 bool PgStore::failed() {
@@ -42,19 +42,23 @@ bool PgStore::connect() {
         }
         return false;
     }
-    warn_of_settings();
-    return true;
+    return is_durable();
 }
 
-void PgStore::warn_of_settings() {
-    const PgRows settings = connection_.query(
-        "SELECT name, setting FROM pg_settings"
-        " WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'");
-    for (int row = 0; settings && row < settings.count(); ++row) {
-        log_error("postgres would lose committed records in a crash")
-            .with("setting", settings.text(row, 0))
-            .with("value", settings.text(row, 1));
+// What is off while it runs is what the keeper says.
+bool PgStore::is_durable() {
+    PgDurability durability;
+    if (!read_durability(&connection_, &durability)) {
+        return failed();
     }
+    if (durability.fsync || !needs_fsync_) {
+        return true;
+    }
+    // Connecting is tried again before long.
+    connection_.close();
+    failed();
+    error_.message = "fsync is off and postgres.durability is fsync: nothing is stored there";
+    return false;
 }
 
 bool PgStore::check() {

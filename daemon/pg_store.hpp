@@ -14,10 +14,11 @@ namespace sluice {
 
 class PgStore {
   public:
-    // slot: under which name this loader counts.
-    PgStore(PgOptions options, std::string slot);
+    // slot: under which name this loader counts. needs_fsync: whether a Postgres without it counts
+    // as away.
+    PgStore(PgOptions options, std::string slot, bool needs_fsync);
 
-    // Also checks that the migrations were applied, and warns of settings that undo durability.
+    // Also checks that the migrations were applied, and that commits are as durable as they must.
     [[nodiscard]] bool connect();
     [[nodiscard]] bool check();
     [[nodiscard]] bool make_partitions(const PgAction& action);
@@ -36,11 +37,12 @@ class PgStore {
     bool failed();
     bool copy_rows(const PgAction& action, PgReply* reply);
     bool insert_keys(const Batch& batch, std::set<std::string>* new_keys);
-    void warn_of_settings();
+    bool is_durable();
 
     PgConnection connection_;
     std::unique_ptr<Transaction> transaction_;
     std::string slot_;
+    bool needs_fsync_;
     PgError error_;
     std::string chunk_;
 };

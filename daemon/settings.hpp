@@ -31,6 +31,7 @@ struct Settings {
     std::string postgres_migrator_dsn;
     std::string postgres_migrator_password_file;
     int64_t postgres_timeout_ms = 30000;
+    std::string postgres_durability = "fsync";  // or "memory"
 
     std::string load_name;  // empty in the file: the host's name
     int64_t load_consumers = 1;
@@ -39,6 +40,7 @@ struct Settings {
     int64_t load_batch_age_ms = 50;
     int64_t load_claim_idle_ms = 120000;
     int64_t load_ledger_keep_hours = 48;
+    std::string load_listen = "127.0.0.1:18725";  // empty: nowhere
 
     int64_t storage_keep_days = 0;
     int64_t storage_keep_mb = 0;

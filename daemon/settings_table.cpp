@@ -56,6 +56,14 @@ std::string judge_log_format(const std::string& text) {
     return parse_log_format(text, &format) ? "" : "no such format";
 }
 
+std::string judge_listen_or_nowhere(const std::string& text) {
+    return text.empty() ? "" : judge_listen(text);
+}
+
+std::string judge_durability(const std::string& text) {
+    return text == "fsync" || text == "memory" ? "" : "no such level";
+}
+
 std::string quoted(const std::string& text) {
     return '"' + text + '"';
 }
@@ -87,6 +95,8 @@ const std::vector<Setting>& all_settings() {
         {"postgres", "migrator_password_file", &Settings::postgres_migrator_password_file, kPath, 0,
          kTextBytesMax},
         {"postgres", "timeout_ms", &Settings::postgres_timeout_ms, "milliseconds", 1000, 600000},
+        {"postgres", "durability", &Settings::postgres_durability, "\"fsync\" or \"memory\"", 0, 0,
+         judge_durability},
         {"load", "name", &Settings::load_name, "a name", 0, 200},
         {"load", "consumers", &Settings::load_consumers, "consumers", 1, 64},
         {"load", "batch_rows", &Settings::load_batch_rows, "rows", 1, 1000000},
@@ -94,6 +104,8 @@ const std::vector<Setting>& all_settings() {
         {"load", "batch_age_ms", &Settings::load_batch_age_ms, "milliseconds", 0, 60000},
         {"load", "claim_idle_ms", &Settings::load_claim_idle_ms, "milliseconds", 1000, 86400000},
         {"load", "ledger_keep_hours", &Settings::load_ledger_keep_hours, "hours", 1, 24 * 366},
+        {"load", "listen", &Settings::load_listen, "host:port, unix:/path, or nothing", 0,
+         kTextBytesMax, judge_listen_or_nowhere},
         {"storage", "keep_days", &Settings::storage_keep_days, "days", 0, 366 * 100},
         {"storage", "keep_mb", &Settings::storage_keep_mb, "megabytes", 0, 1LL << 40},
         {"log", "level", &Settings::log_level, kLogLevels, 0, 0, judge_log_level},

@@ -139,11 +139,16 @@ ngx_http_sluice_shed_state(void)
     const ngx_http_sluice_shed_conf_t  *conf = &ngx_http_sluice_worker.conf->shed;
     const uint32_t                      last = conf->marks.level[sluice::kLevelCount - 1];
 
+    if (!conf->on) {
+        /* after a reload the state may still be what an old worker made of it */
+        return sluice::ShedState();
+    }
+
     /* large blocks take up to a quarter more than they hold */
     recent = zone->taken_bytes - zone->taken_before;
     used = zone->memory_used + recent + recent / 4;
 
-    if (conf->on && sluice::pressure_of(used, zone->memory_max) >= last) {
+    if (sluice::pressure_of(used, zone->memory_max) >= last) {
         return sluice::ShedState().next(conf->marks, sluice::kPressureWhole);
     }
 

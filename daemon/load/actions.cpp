@@ -68,4 +68,36 @@ const char* name_of(PgStep step) noexcept {
     return "";
 }
 
+const char* name_of(RedisStatus status) noexcept {
+    switch (status) {
+        case RedisStatus::kOk:
+            return "ok";
+        case RedisStatus::kNoGroup:
+            return "no_group";
+        case RedisStatus::kRefused:
+            return "refused";
+        case RedisStatus::kLost:
+            return "lost";
+    }
+    return "";
+}
+
+const char* name_of(PgStatus status) noexcept {
+    switch (status) {
+        case PgStatus::kOk:
+            return "ok";
+        case PgStatus::kRetry:
+            return "retry";
+        case PgStatus::kLost:
+            return "lost";
+        case PgStatus::kNoPartition:
+            return "no_partition";
+        case PgStatus::kBadData:
+            return "bad_data";
+        case PgStatus::kRefused:
+            return "refused";
+    }
+    return "";
+}
+
 }  // namespace sluice

@@ -14,7 +14,7 @@
 namespace sluice {
 
 // Two clocks, read by the shell: one that never jumps, for waits and deadlines, and the wall's,
-// only for the partitions that are made ahead.
+// only for the partitions that are made ahead and for what is measured.
 struct Now {
     int64_t steady_us;
     int64_t wall_ms;
@@ -63,6 +63,7 @@ enum class RedisStatus : uint8_t {
     kRefused,  // an error reply; the connection stands
     kLost,     // the connection is closed; whether the command was done is unknown
 };
+inline constexpr size_t kRedisStatuses = static_cast<size_t>(RedisStatus::kLost) + 1;
 
 struct GroupPosition {
     std::string name;
@@ -130,6 +131,7 @@ enum class PgStatus : uint8_t {
     kBadData,      // some of the values would be refused again
     kRefused,      // would be refused again whatever the values: a missing table or right
 };
+inline constexpr size_t kPgStatuses = static_cast<size_t>(PgStatus::kRefused) + 1;
 
 struct PgReply {
     PgStatus status = PgStatus::kOk;
@@ -146,8 +148,10 @@ struct PgReply {
 inline constexpr int64_t kRowIdBlock = 1000000;
 static_assert(kFrameRecordsMax <= kRowIdBlock, "a frame's ids are contiguous within a block");
 
-// For logs and traces.
+// For logs, traces and metrics.
 [[nodiscard]] const char* name_of(RedisStep step) noexcept;
 [[nodiscard]] const char* name_of(PgStep step) noexcept;
+[[nodiscard]] const char* name_of(RedisStatus status) noexcept;
+[[nodiscard]] const char* name_of(PgStatus status) noexcept;
 
 }  // namespace sluice

@@ -101,7 +101,7 @@ Consumer::Consumer(const Settings& settings, const std::string& name, StopSignal
     : name_(name),
       core_(limits_of(settings), std::random_device()()),
       redis_(redis_options_of(settings, name)),
-      store_(pg_options_of(settings), name),
+      store_(pg_options_of(settings), name, settings.postgres_durability == "fsync"),
       done_(done) {}
 
 void Consumer::start() {
@@ -122,6 +122,11 @@ void Consumer::join() {
     log_as_consumer(name_);
     reporter_.finish(core_.counts());
     log_as_consumer("");
+}
+
+void Consumer::add_to(LoadFigures* figures) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    figures->add(core_.counts(), core_.histograms(), core_.gauges(read_clocks()));
 }
 
 void Consumer::run_lane(Lane lane, const char* lane_name) noexcept {

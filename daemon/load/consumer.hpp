@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "daemon/load/core.hpp"
+#include "daemon/load/load_metrics.hpp"
 #include "daemon/load/reporter.hpp"
 #include "daemon/pg_store.hpp"
 #include "daemon/process.hpp"
@@ -30,6 +31,8 @@ class Consumer {
     [[nodiscard]] bool failed() const noexcept { return failed_; }
     // Once it has stopped.
     void join();
+    // From any thread. What is counted is under the lock that each step takes anyway.
+    void add_to(LoadFigures* figures);
 
   private:
     using Lane = void (Consumer::*)();

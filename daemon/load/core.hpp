@@ -33,6 +33,7 @@
 #include "daemon/load/backlog.hpp"
 #include "daemon/load/backoff.hpp"
 #include "daemon/load/batch.hpp"
+#include "daemon/load/measures.hpp"
 #include "daemon/load/row_pieces.hpp"
 #include "daemon/load/trim.hpp"
 
@@ -52,11 +53,17 @@ struct LoadLimits {
     std::vector<std::string> trim_groups;  // all configured groups, the loader's own last
 };
 
-// Everything since the start; only ever grows.
+// Why Postgres refused a row: the classes of SQLSTATEs that are about data.
+enum class DeadRow : uint8_t { kData, kConstraint, kLimit };
+inline constexpr size_t kDeadRows = static_cast<size_t>(DeadRow::kLimit) + 1;
+
+// Everything since the start; only ever grows. Nothing but numbers of 64 bits, so that it can be
+// added up.
 struct LoadCounts {
     uint64_t frames_stored = 0;
     uint64_t rows_stored = 0;
     uint64_t frames_duplicate = 0;
+    uint64_t entries_claimed = 0;  // taken over from another consumer, or another life of this one
     uint64_t entries_acked = 0;
     uint64_t entries_trimmed = 0;
     uint64_t rows_dead = 0;                // dead letters: rows that Postgres refused
@@ -71,6 +78,22 @@ struct LoadCounts {
     uint64_t pg_failures = 0;
     uint64_t batches_refused = 0;  // times a batch was refused whatever its rows
     uint64_t batches_careful = 0;  // times a batch was begun carefully
+    uint64_t rows_dead_by[kDeadRows] = {};
+    uint64_t redis_answers[kRedisStatuses] = {};  // by status, but for those that went well
+    uint64_t pg_answers[kPgStatuses] = {};
+
+    void add(const LoadCounts& other) noexcept;
+};
+
+// How it is now.
+struct LoadGauges {
+    bool redis_connected = false;
+    bool postgres_connected = false;
+    LoadState state;
+    uint64_t pending = 0;  // entries of the whole group; known if the backlog is
+    uint64_t buffered_bytes = 0;
+    int64_t edges_ahead_ms = 0;
+    int64_t edges_behind_ms = 0;
 };
 
 // How far a batch's transaction has come; begins anew after each failure.
@@ -85,6 +108,7 @@ struct StoreProgress {
     DeadLetter letter;        // of the row that was refused alone
     size_t entries_done = 0;  // of the batch's dead entries
     uint64_t rows_dead = 0;
+    uint64_t rows_dead_by[kDeadRows] = {};
     uint64_t entries_dead = 0;
     std::map<std::pair<int64_t, Level>, uint64_t> counts;  // by minute and level
 };
@@ -103,6 +127,8 @@ class LoaderCore {
     void stop() noexcept { stopping_ = true; }
 
     [[nodiscard]] const LoadCounts& counts() const noexcept { return counts_; }
+    [[nodiscard]] const LoadHistograms& histograms() const noexcept { return histograms_; }
+    [[nodiscard]] LoadGauges gauges(const Now& now) const noexcept;
     // Answered as it should, and not long ago: a Postgres that hangs is not up.
     [[nodiscard]] bool postgres_up(const Now& now) const noexcept;
     [[nodiscard]] bool trim_group_missing() const noexcept { return trim_.group_missing(); }
@@ -152,6 +178,8 @@ class LoaderCore {
 
     LoadLimits limits_;
     LoadCounts counts_;
+    LoadHistograms histograms_;
+    EdgeClocks edge_clocks_;
     bool stopping_ = false;
 
     RedisLink redis_ = RedisLink::kDown;
@@ -169,6 +197,7 @@ class LoaderCore {
     bool measured_ = false;  // for what is published next
     bool backlog_known_ = false;
     uint64_t backlog_entries_ = 0;
+    uint64_t pending_ = 0;
     BacklogCount backlog_count_;
     EntrySize entry_size_;
     DrainRate drain_;

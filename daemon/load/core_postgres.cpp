@@ -23,6 +23,12 @@ constexpr int64_t kStoreTargetUs = kSecondUs / 2;
 constexpr uint64_t kFillBytesAtLeast = 256 * 1024;
 constexpr uint64_t kCopyRowsAtLeast = 1000;
 
+// What is refused for its values is of these classes (pg_failure.cpp).
+DeadRow dead_row(std::string_view sqlstate) noexcept {
+    const std::string_view kind = sqlstate.substr(0, 2);
+    return kind == "23" ? DeadRow::kConstraint : kind == "54" ? DeadRow::kLimit : DeadRow::kData;
+}
+
 }  // namespace
 
 bool LoaderCore::postgres_up(const Now& now) const noexcept {
@@ -171,6 +177,9 @@ void LoaderCore::pg_done(const PgAction& action, PgReply reply, const Now& now) 
     pg_check_at_us_ = now.steady_us + kCheckIntervalUs;
     pg_answered_at_us_ = now.steady_us;
     pg_known_ = true;
+    if (reply.status != PgStatus::kOk) {
+        ++counts_.pg_answers[static_cast<size_t>(reply.status)];
+    }
     if (reply.status == PgStatus::kBadData && action.step == PgStep::kCopy) {
         rows_refused(action, reply);
         pg_up_ = true;
@@ -255,6 +264,7 @@ void LoaderCore::storing_done(const PgAction& action, PgReply& reply, const Now&
             } else {
                 store_.pieces.dropped();
                 ++store_.rows_dead;
+                ++store_.rows_dead_by[static_cast<size_t>(dead_row(store_.letter.sqlstate))];
             }
             next_rows();
             break;
@@ -353,8 +363,19 @@ void LoaderCore::batch_stored(const Now& now) {
     refused_backoff_.reset();
     pg_refused_ = false;
     for (const BatchFrame& frame : storing_->frames()) {
-        counts_.frames_stored += frame.fresh ? 1 : 0;
-        newest_stored_ms_ = std::max(newest_stored_ms_, frame.frame.receive_time_ms);
+        const int64_t t = frame.frame.receive_time_ms;
+        newest_stored_ms_ = std::max(newest_stored_ms_, t);
+        if (frame.fresh) {
+            ++counts_.frames_stored;
+            histograms_.way_ms.seen(static_cast<uint64_t>(std::max<int64_t>(now.wall_ms - t, 0)),
+                                    frame.frame.records);
+        }
+    }
+    histograms_.batch_rows.seen(storing_->rows());
+    histograms_.batch_bytes.seen(storing_->rows_bytes());
+    histograms_.batch_us.seen(static_cast<uint64_t>(now.steady_us - store_.began_at_us));
+    for (size_t i = 0; i < kDeadRows; ++i) {
+        counts_.rows_dead_by[i] += store_.rows_dead_by[i];
     }
     counts_.rows_stored += storing_->fresh_rows() - store_.rows_dead;
     counts_.rows_dead += store_.rows_dead;

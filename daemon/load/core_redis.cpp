@@ -139,6 +139,7 @@ RedisAction LoaderCore::wait_redis(const Now& now) const {
 void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const Now& now) {
     drain_.pass(now.steady_us, has_work());
     if (result.status != RedisStatus::kOk) {
+        ++counts_.redis_answers[static_cast<size_t>(result.status)];
         redis_failed(action, result.status, now);
         return;
     }
@@ -320,6 +321,9 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
             filling_ = std::make_unique<Batch>(now.steady_us, redis_epoch_);
         }
         filling_->add(entry);
+        edge_clocks_.seen(entry.frame.receive_time_ms, static_cast<int64_t>(entry.id.ms),
+                          now.steady_us);
+        counts_.entries_claimed += may_be_held ? 1 : 0;
         counts_.entries_plain += entry.plain ? 1 : 0;
         counts_.times_clamped += entry.frame.time_clamped ? 1 : 0;
         entry_size_.seen(entry.frame.records, entry.frame.rows.size());
@@ -344,6 +348,19 @@ void LoaderCore::measured(const RedisResult& result) {
     measured_ = true;
     backlog_known_ = true;
     backlog_entries_ = backlog_count_.entries(result.stream, own);
+    pending_ = own.pending;
+}
+
+LoadGauges LoaderCore::gauges(const Now& now) const noexcept {
+    LoadGauges gauges;
+    gauges.redis_connected = redis_ != RedisLink::kDown;
+    gauges.postgres_connected = pg_connected_;
+    gauges.state = state(postgres_up(now));
+    gauges.pending = pending_;
+    gauges.buffered_bytes = buffered_bytes();
+    gauges.edges_ahead_ms = edge_clocks_.ahead_ms(now.steady_us);
+    gauges.edges_behind_ms = edge_clocks_.behind_ms(now.steady_us);
+    return gauges;
 }
 
 LoadState LoaderCore::state(bool postgres_up) const noexcept {

@@ -10,6 +10,8 @@ namespace sluice {
 namespace {
 
 constexpr std::chrono::seconds kPause(60);
+// While something is not as it should be.
+constexpr std::chrono::seconds kUnwellPause(5);
 constexpr int64_t kWarnIntervalUs = 60 * 1000 * 1000;
 // Of a statement: who is waited for may take longer, and is waited for again in the next round.
 constexpr int64_t kTimeoutMs = 2000;
@@ -21,6 +23,10 @@ PgOptions options_of(const Settings& settings) {
     options.session = "SET TimeZone = 'UTC'";
     options.timeout_ms = kTimeoutMs;
     return options;
+}
+
+bool is_well(const KeeperFigures& figures) noexcept {
+    return figures.known && figures.durability.whole() && figures.partitions.tomorrow;
 }
 
 }  // namespace
@@ -48,6 +54,11 @@ void Keeper::join() {
     }
 }
 
+KeeperFigures Keeper::figures() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return figures_;
+}
+
 void Keeper::run() noexcept {
     try {
         std::unique_lock<std::mutex> lock(mutex_);
@@ -55,7 +66,8 @@ void Keeper::run() noexcept {
             lock.unlock();
             round();
             lock.lock();
-            stop_asked_.wait_for(lock, kPause, [this] { return stopping(); });
+            const auto pause = is_well(figures_) ? kPause : kUnwellPause;
+            stop_asked_.wait_for(lock, pause, [this] { return stopping(); });
         }
     } catch (const std::exception& error) {
         log_error("the keeper failed").with("error", error.what());
@@ -70,6 +82,7 @@ void Keeper::round() {
     if (!connection_.connect()) {
         return;
     }
+    look();
     uint64_t left_out = 0;
     if (!drop_old_logs(&connection_, retention_, [this] { return stopping(); }) &&
         later_limit_.allow(steady_us(), &left_out)) {
@@ -79,6 +92,28 @@ void Keeper::round() {
             .with("left_out", left_out);
     }
     connection_.close();
+}
+
+// What cannot be looked at now is looked at in the next round.
+void Keeper::look() {
+    KeeperFigures seen;
+    seen.known = read_durability(&connection_, &seen.durability) &&
+                 read_partitions(&connection_, &seen.partitions);
+    if (seen.known) {
+        tell_change(seen.durability);
+        const std::lock_guard<std::mutex> lock(mutex_);
+        figures_ = seen;
+    }
+}
+
+void Keeper::tell_change(const PgDurability& durability) {
+    const std::string off = what_is_off(durability);
+    const std::string off_before = what_is_off(figures_.durability);
+    if (!off.empty() && off != off_before) {
+        log_error("postgres would lose committed records in a crash").with("off", off);
+    } else if (off.empty() && !off_before.empty()) {
+        log_info("postgres is set as it should be again");
+    }
 }
 
 }  // namespace sluice

@@ -1,5 +1,6 @@
-// Keeps the tables within what is set for them: a thread of its own, with a connection of its own,
-// so that nothing it waits for holds up a consumer.
+// Keeps the tables within what is set for them, and an eye on what the promises need of Postgres:
+// a thread of its own, with a connection of its own, so that nothing it waits for holds up a
+// consumer.
 #pragma once
 
 #include <atomic>
@@ -7,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "daemon/load/load_metrics.hpp"
 #include "daemon/log.hpp"
 #include "daemon/pg_connection.hpp"
 #include "daemon/pg_retention.hpp"
@@ -26,17 +28,22 @@ class Keeper {
     [[nodiscard]] bool stopped() const noexcept { return !running_; }
     // Once it has stopped.
     void join();
+    // Of the last look. From any thread.
+    [[nodiscard]] KeeperFigures figures() const;
 
   private:
     [[nodiscard]] bool stopping() const noexcept { return stopping_; }
     void run() noexcept;
     void round();
+    void look();
+    void tell_change(const PgDurability& durability);
 
     Retention retention_;
     PgConnection connection_;
     LogLimit later_limit_;
     std::thread thread_;
-    std::mutex mutex_;  // so that stop_asked_ is not missed
+    mutable std::mutex mutex_;  // of figures_, and so that stop_asked_ is not missed
+    KeeperFigures figures_;
     std::condition_variable stop_asked_;
     std::atomic<bool> stopping_{false};
     std::atomic<bool> running_{false};

@@ -4,11 +4,17 @@
 
 #include <algorithm>
 #include <deque>
+#include <stdexcept>
+#include <utility>
 
 #include "daemon/clock.hpp"
 #include "daemon/load/consumer.hpp"
 #include "daemon/load/keeper.hpp"
+#include "daemon/load/load_metrics.hpp"
 #include "daemon/log.hpp"
+#include "daemon/metrics_page.hpp"
+#include "daemon/serve/http_server.hpp"
+#include "daemon/serve/problems.hpp"
 
 namespace sluice {
 namespace {
@@ -24,14 +30,21 @@ class Loader {
   private:
     bool all_stopped() const;
     bool wait_stopped();
+    void start_listening();
+    void answer(Exchange* exchange);
 
+    const Settings& settings_;
     std::deque<Consumer> consumers_;
     Keeper keeper_;
     StopSignals* signals_;
+    HttpServer metrics_;  // the last: what it tells of outlives it
 };
 
 Loader::Loader(const Settings& settings, StopSignals* signals)
-    : keeper_(settings, signals), signals_(signals) {
+    : settings_(settings),
+      keeper_(settings, signals),
+      signals_(signals),
+      metrics_([this](Exchange* exchange) { answer(exchange); }) {
     for (int64_t number = 0; number < settings.load_consumers; ++number) {
         consumers_.emplace_back(settings, settings.load_name + "-" + std::to_string(number),
                                 signals);
@@ -56,7 +69,36 @@ bool Loader::wait_stopped() {
     return true;
 }
 
+// Nothing that only tells may keep records from being stored.
+void Loader::start_listening() {
+    try {
+        if (!settings_.load_listen.empty()) {
+            metrics_.start(settings_.load_listen);
+        }
+    } catch (const std::runtime_error& error) {
+        log_error("there will be no metrics")
+            .with("setting", "load.listen")
+            .with("error", error.what());
+    }
+}
+
+void Loader::answer(Exchange* exchange) {
+    if (exchange->path() != "/metrics") {
+        exchange->answer(problem_response({404, "not_found", "Nothing is here."}));
+        return;
+    }
+    LoadFigures figures;
+    for (Consumer& consumer : consumers_) {
+        consumer.add_to(&figures);
+    }
+    HttpResponse response;
+    response.content_type = kMetricsContentType;
+    response.body = load_metrics(settings_.load_name, figures, keeper_.figures());
+    exchange->answer(std::move(response));
+}
+
 int Loader::run() {
+    start_listening();
     for (Consumer& consumer : consumers_) {
         consumer.start();
     }
@@ -80,6 +122,7 @@ int Loader::run() {
         consumer.join();
     }
     keeper_.join();
+    metrics_.refuse();
     return 0;
 }
 

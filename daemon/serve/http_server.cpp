@@ -28,6 +28,7 @@ struct HttpCallbacks {
         auto exchange = std::make_unique<Exchange>();
         exchange->target_ = target;
         exchange->connection_ = connection;
+        exchange->began_at_us_ = steady_us();
         static_cast<HttpServer*>(self)->open_exchanges_.fetch_add(1);
         return exchange.release();
     }
@@ -37,7 +38,11 @@ struct HttpCallbacks {
         const std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
         *context = nullptr;
         if (exchange) {
-            static_cast<HttpServer*>(self)->open_exchanges_.fetch_sub(1);
+            auto* server = static_cast<HttpServer*>(self);
+            if (server->over_) {
+                server->over_(*exchange);
+            }
+            server->open_exchanges_.fetch_sub(1);
         }
     }
 
@@ -109,6 +114,10 @@ bool Exchange::client_has_gone() const noexcept {
     return poll(&client, 1, 0) > 0;
 }
 
+int64_t Exchange::took_us() const noexcept {
+    return steady_us() - began_at_us_;
+}
+
 void Exchange::answer(HttpResponse response) {
     response_ = std::move(response);
     MHD_resume_connection(connection_);
@@ -155,10 +164,16 @@ bool HttpServer::respond(Exchange* exchange) {
     if (quiet_) {
         MHD_add_response_header(response, "Connection", "close");
     }
+    exchange->responded_ = true;
     const MHD_Result queued =
         MHD_queue_response(exchange->connection_, static_cast<unsigned>(answer.status), response);
     MHD_destroy_response(response);
     return queued == MHD_YES;
+}
+
+unsigned HttpServer::open_connections() const noexcept {
+    const MHD_DaemonInfo* info = MHD_get_daemon_info(daemon_, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    return info == nullptr ? 0 : info->num_connections;
 }
 
 void HttpServer::quiesce() {

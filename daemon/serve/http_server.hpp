@@ -37,6 +37,10 @@ class Exchange {
     [[nodiscard]] int client_fd() const noexcept;
     [[nodiscard]] bool client_has_gone() const noexcept;
 
+    // Once it is over; 0 if its client had left before the answer.
+    [[nodiscard]] int status() const noexcept { return responded_ ? response_.status : 0; }
+    [[nodiscard]] int64_t took_us() const noexcept;
+
     // Call it once, within the handler or later from any thread; not to be touched afterwards.
     void answer(HttpResponse response);
 
@@ -47,6 +51,8 @@ class Exchange {
     MHD_Connection* connection_ = nullptr;
     bool handled_ = false;
     bool seen_ = false;
+    bool responded_ = false;
+    int64_t began_at_us_ = 0;
     HttpResponse response_;
 };
 
@@ -55,8 +61,11 @@ class HttpServer {
     // Called for GET and HEAD; other methods are answered by the server. Whatever it does with the
     // exchange, somebody must answer it. Must not throw.
     using Handler = std::function<void(Exchange*)>;
+    // Told of each exchange when it is over, on the thread that the handler is called on.
+    using Over = std::function<void(const Exchange&)>;
 
-    explicit HttpServer(Handler handler) : handler_(std::move(handler)) {}
+    explicit HttpServer(Handler handler, Over over = {})
+        : handler_(std::move(handler)), over_(std::move(over)) {}
     ~HttpServer();
     HttpServer(const HttpServer&) = delete;
     HttpServer& operator=(const HttpServer&) = delete;
@@ -69,6 +78,8 @@ class HttpServer {
     void quiesce();
     // What still comes is answered with 503 without the handler being asked.
     void refuse() noexcept { refusing_ = true; }
+    // To be asked by the handler.
+    [[nodiscard]] unsigned open_connections() const noexcept;
     [[nodiscard]] int open_exchanges() const noexcept { return open_exchanges_.load(); }
     // The server must be refusing, and every exchange have been answered: none may rest.
     void stop();
@@ -78,6 +89,7 @@ class HttpServer {
     bool respond(Exchange* exchange);
 
     Handler handler_;
+    Over over_;
     MHD_Daemon* daemon_ = nullptr;
     int listen_fd_ = -1;
     std::mutex log_mutex_;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
@@ -18,7 +19,7 @@ constexpr int kListenBacklog = 511;
 constexpr int kSocketFlags = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
 
 [[noreturn]] void refuse(const std::string& listen, const std::string& why) {
-    throw std::runtime_error("serve.listen " + listen + ": " + why);
+    throw std::runtime_error("cannot listen on " + listen + ": " + why);
 }
 
 [[noreturn]] void refuse_errno(const std::string& listen, int fd) {
@@ -29,7 +30,15 @@ constexpr int kSocketFlags = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
     refuse(listen, why);
 }
 
-bool somebody_listens(const sockaddr_un& address) {
+sockaddr_un address_of(const std::string& path) noexcept {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    memcpy(address.sun_path, path.data(), path.size());
+    return address;
+}
+
+bool somebody_listens(const std::string& path) {
+    const sockaddr_un address = address_of(path);
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const bool connected =
         connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
@@ -37,21 +46,24 @@ bool somebody_listens(const sockaddr_un& address) {
     return connected;
 }
 
+// Made beside the one that a dead process left, then put in its place: whoever connects meanwhile
+// finds one of them. A name of the same length, as that is limited.
 int open_unix(const std::string& listen, const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.empty() || path.size() >= sizeof address.sun_path) {
+    if (path.empty() || path.size() >= sizeof sockaddr_un{}.sun_path) {
         refuse(listen, "a socket's path has 1 to 107 bytes");
     }
-    memcpy(address.sun_path, path.data(), path.size());
-    if (somebody_listens(address)) {
+    if (somebody_listens(path)) {
         refuse(listen, "another one listens there");
     }
-    unlink(path.c_str());
+    std::string made = path;
+    made.back() = made.back() == '~' ? '-' : '~';
+    const sockaddr_un address = address_of(made);
+    unlink(made.c_str());
     const int fd = socket(AF_UNIX, kSocketFlags, 0);
     if (fd < 0 || bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
         // Who may ask is decided by the rights of the folder: nginx runs as another user.
-        chmod(path.c_str(), 0666) != 0 || ::listen(fd, kListenBacklog) != 0) {
+        chmod(made.c_str(), 0666) != 0 || ::listen(fd, kListenBacklog) != 0 ||
+        rename(made.c_str(), path.c_str()) != 0) {
         refuse_errno(listen, fd);
     }
     return fd;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <utility>
 
 #include "daemon/clock.hpp"
 #include "daemon/serve/hits.hpp"
@@ -98,17 +99,42 @@ bool QueryPool::next_job(Job* job) {
     }
     *job = queue_.front();
     queue_.pop_front();
+    ++figures_.running;
     return true;
 }
 
 void QueryPool::work() {
     PgConnection connection(options_);
     for (Job job{}; next_job(&job);) {
+        const bool had_connection = connection.is_open();
         connection.work_for(job.exchange->client_fd());
         HttpResponse response = run(&connection, *job.exchange, job.query);
         connection.work_for(-1);
+        job_done(had_connection, connection.is_open());
         job.exchange->answer(std::move(response));
     }
+}
+
+void QueryPool::job_done(bool had_connection, bool has_connection) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    --figures_.running;
+    figures_.connections += has_connection ? 1 : 0;
+    figures_.connections -= had_connection ? 1 : 0;
+}
+
+void QueryPool::count(QueryEnd end, int64_t took_us) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++figures_.ends[static_cast<size_t>(end)];
+    if (end != QueryEnd::kUnreachable) {
+        figures_.times_us.seen(static_cast<uint64_t>(took_us));
+    }
+}
+
+QueryFigures QueryPool::figures() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    QueryFigures figures = figures_;
+    figures.waiting = queue_.size();
+    return figures;
 }
 
 HttpResponse QueryPool::run(PgConnection* connection, const Exchange& exchange,
@@ -146,17 +172,27 @@ HttpResponse QueryPool::try_run(PgConnection* connection, const Exchange& exchan
         }
         const bool rested = connection->is_open();
         if (!rested && !connect(connection, exchange)) {
+            count(QueryEnd::kUnreachable);
             return database_unavailable();
         }
         HttpResponse response;
-        if (ask(connection, query, &response)) {
+        const int64_t began_at_us = steady_us();
+        const bool answered = ask(connection, query, &response);
+        const bool gone = !answered && exchange.client_has_gone();
+        const bool too_slow = !answered && connection->error().sqlstate == kQueryCancelled;
+        count(answered   ? QueryEnd::kDone
+              : gone     ? QueryEnd::kGone
+              : too_slow ? QueryEnd::kTimeout
+                         : QueryEnd::kFailed,
+              steady_us() - began_at_us);
+        if (answered) {
             return response;
         }
-        if (exchange.client_has_gone()) {
+        if (gone) {
             return nobody_is_there();
         }
         log_failure(connection->error());
-        if (connection->error().sqlstate == kQueryCancelled) {
+        if (too_slow) {
             return unavailable("query_timeout",
                                "The query took too long: ask for less time, or fewer levels.");
         }

@@ -13,6 +13,7 @@
 #include "daemon/log.hpp"
 #include "daemon/pg_connection.hpp"
 #include "daemon/serve/http_server.hpp"
+#include "daemon/serve/server_metrics.hpp"
 #include "daemon/serve/settled.hpp"
 #include "daemon/settings.hpp"
 
@@ -27,6 +28,8 @@ class QueryPool {
 
     // Answers the exchange sooner or later, whatever happens.
     void submit(Exchange* exchange, const Query& query);
+
+    [[nodiscard]] QueryFigures figures() const;
 
   private:
     struct Job {
@@ -44,6 +47,8 @@ class QueryPool {
     [[nodiscard]] HttpResponse try_run(PgConnection* connection, const Exchange& exchange,
                                        const Query& query);
     [[nodiscard]] bool connect(PgConnection* connection, const Exchange& exchange);
+    void count(QueryEnd end, int64_t took_us = 0);
+    void job_done(bool had_connection, bool has_connection);
     void log_failure(const PgError& error);
 
     PgOptions options_;
@@ -51,7 +56,8 @@ class QueryPool {
     size_t queue_max_;
     std::atomic<int64_t> down_until_us_{0};
 
-    std::mutex mutex_;  // of what follows
+    mutable std::mutex mutex_;  // of what follows
+    QueryFigures figures_;
     std::condition_variable changed_;
     std::deque<Job> queue_;
     LogLimit log_limit_{1000 * 1000};

@@ -5,9 +5,11 @@
 #include "common/query.hpp"
 #include "daemon/clock.hpp"
 #include "daemon/log.hpp"
+#include "daemon/metrics_page.hpp"
 #include "daemon/serve/http_server.hpp"
 #include "daemon/serve/problems.hpp"
 #include "daemon/serve/query_pool.hpp"
+#include "daemon/serve/server_metrics.hpp"
 #include "daemon/serve/settled.hpp"
 
 namespace sluice {
@@ -16,29 +18,76 @@ namespace {
 // How long a stopping server waits for the answers that are under way.
 constexpr int64_t kStopMs = 8000;
 constexpr int64_t kStopLookMs = 20;
+constexpr std::string_view kLogsPath = "/api/logs";
+constexpr std::string_view kStatsPath = "/api/stats";
+constexpr std::string_view kHitsPath = "/api/hits";
 constexpr std::string_view kLivePath = "/health/live";
+constexpr std::string_view kMetricsPath = "/metrics";
 
-void route(Exchange* exchange, QueryPool* pool) {
-    if (exchange->path() == kLivePath) {
-        HttpResponse response;
-        response.body = "{\"status\":\"alive\"}";
-        exchange->answer(std::move(response));
-        return;
+Endpoint endpoint_of(std::string_view path) noexcept {
+    if (path == kLogsPath || path.substr(0, kLogsPath.size() + 1) == "/api/logs/") {
+        return Endpoint::kLogs;
     }
-    Query query;
-    QueryError error;
-    switch (parse_query(exchange->target(), &query, &error)) {
-        case QueryVerdict::kGood:
-            pool->submit(exchange, query);
-            break;
-        case QueryVerdict::kBad:
-            exchange->answer(problem_response({400, error.code, error.rule}, error.parameter));
-            break;
-        case QueryVerdict::kNoEndpoint:
-            exchange->answer(problem_response({404, "not_found", "Nothing is here."}));
-            break;
-    }
+    return path == kStatsPath     ? Endpoint::kStats
+           : path == kHitsPath    ? Endpoint::kHits
+           : path == kLivePath    ? Endpoint::kLive
+           : path == kMetricsPath ? Endpoint::kMetrics
+                                  : Endpoint::kOther;
 }
+
+class Api {
+  public:
+    explicit Api(const Settings& settings)
+        : horizon_(settings),
+          pool_(settings, &horizon_),
+          server_([this](Exchange* exchange) { route(exchange); },
+                  [this](const Exchange& exchange) {
+                      figures_.answered(endpoint_of(exchange.path()), exchange.status(),
+                                        exchange.took_us());
+                  }) {}
+
+    [[nodiscard]] HttpServer& server() noexcept { return server_; }
+
+  private:
+    void route(Exchange* exchange) {
+        HttpResponse response;
+        switch (endpoint_of(exchange->path())) {
+            case Endpoint::kLive:
+                response.body = "{\"status\":\"alive\"}";
+                break;
+            case Endpoint::kMetrics:
+                response.content_type = kMetricsContentType;
+                response.body =
+                    server_metrics(figures_, server_.open_connections(), pool_.figures());
+                break;
+            default:
+                answer_query(exchange);
+                return;
+        }
+        exchange->answer(std::move(response));
+    }
+
+    void answer_query(Exchange* exchange) {
+        Query query;
+        QueryError error;
+        switch (parse_query(exchange->target(), &query, &error)) {
+            case QueryVerdict::kGood:
+                pool_.submit(exchange, query);
+                break;
+            case QueryVerdict::kBad:
+                exchange->answer(problem_response({400, error.code, error.rule}, error.parameter));
+                break;
+            case QueryVerdict::kNoEndpoint:
+                exchange->answer(problem_response({404, "not_found", "Nothing is here."}));
+                break;
+        }
+    }
+
+    const SettledHorizon horizon_;
+    QueryPool pool_;
+    HttpFigures figures_;  // the server's thread alone
+    HttpServer server_;
+};
 
 // False if it took too long.
 bool wait_for_answers(const HttpServer& server, int64_t until_us, StopSignals* signals) {
@@ -65,9 +114,8 @@ bool drain(HttpServer* server, StopSignals* signals) {
 }  // namespace
 
 int run_server(const Settings& settings, StopSignals* signals) {
-    const SettledHorizon horizon(settings);
-    QueryPool pool(settings, &horizon);
-    HttpServer server([&pool](Exchange* exchange) { route(exchange, &pool); });
+    Api api(settings);
+    HttpServer& server = api.server();
     server.start(settings.serve_listen);
     log_info("server starts").with("listen", settings.serve_listen);
     while (signals->wait(-1) != StopSignals::Event::kSignal) {}

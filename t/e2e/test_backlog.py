@@ -1,8 +1,7 @@
 """What the loaders tell the edge: how much waits, and how fast it is drained."""
 
-import time
+import statistics
 
-import pytest
 from harness import frames
 from harness.waiting import wait_until
 
@@ -134,19 +133,22 @@ def test_the_rates_of_loaders_are_added_up(make_stack):
     wait_until(lambda: int(told(stack)["drain_records"]) == sum(each().values()), 10, "the rest")
 
 
-@pytest.mark.alone
 def test_it_is_told_twice_a_second_also_by_a_full_redis(make_stack):
-    """Alone: it judges pace."""
     stack = make_stack().start_loading()
     client = stack.redis.client
     wait_until(lambda: told(stack), 10)
     client.config_set("maxmemory", client.info("memory")["used_memory"] // 2)
     seen = set()
-    until = time.monotonic() + 3
-    while time.monotonic() < until:
-        seen.add(told(stack)["at"])
-        time.sleep(0.05)
-    assert 5 <= len(seen) <= 8
+
+    def see():
+        seen.add(int(told(stack)["at"]))
+        return len(seen) > 8
+
+    wait_until(see, 30, "it is told again and again")
+    seen = sorted(seen)
+    gaps_ms = [after - before for before, after in zip(seen, seen[1:])]
+    # A busy machine can make some late.
+    assert min(gaps_ms) > 400 and statistics.median(gaps_ms) < 900, gaps_ms
     client.config_set("maxmemory", 256 * 1024 * 1024)
     stack.loader.kill()
     wait_until(lambda: not told(stack), 8, "nobody tells any more")

@@ -351,10 +351,8 @@ def test_more_than_may_be_held_is_a_503(make_stack):
     stack.wait_rows(50 * (statuses.count(200) + 1))
 
 
-@pytest.mark.alone
 def test_what_is_not_inflated_in_time_is_a_503(make_stack):
-    """Whoever waits longer than sluice_timeout for his turns is refused, and nothing is stored.
-    Alone: what is small must make it in time."""
+    """Whoever waits longer than sluice_timeout for his turns is refused, and nothing is stored."""
     stack = make_stack(workers=1, nginx_edits=[
         ("sluice_timeout 5s;", "sluice_timeout 100ms;")]).start()
     api = stack.api()

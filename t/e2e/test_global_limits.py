@@ -129,17 +129,23 @@ def test_who_is_over_the_limit_costs_redis_nothing(make_stack):
     assert b"XADD" in aof and b"limit:all" not in aof and b":edges" not in aof
 
 
+def wait_told(edge):
+    """What it has let in: of the next two calls one begins from now on, and ends before the other."""
+    calls = gauge(edge.port, "calls_total")
+    wait_until(lambda: gauge(edge.port, "calls_total") >= calls + 2, 10, "it is told")
+
+
 def test_what_one_edge_let_in_the_other_knows(make_stack):
     _, edges = start_edges(make_stack, 2, global_limit(1, 40, per="m"))
     first, second = (Api(edge.port) for edge in edges)
     for _ in range(2):
         # half of the burst may be untold
         assert first.post("/api/logs/batch", records(20), **CLIENT).status == 200
-        time.sleep(0.5)
+        wait_told(edges[0])
     assert first.post("/api/logs/batch", records(1), **CLIENT).status == 429
     # it learns when it tells
     assert second.post("/api/logs/batch", records(1), **CLIENT).status == 200
-    time.sleep(1.5)
+    wait_told(edges[1])
     answer = second.post("/api/logs/batch", records(1), **CLIENT)
     assert answer.status == 429 and answer.headers["RateLimit"].startswith('"all";r=0')
     assert second.post("/api/logs/batch", records(1), **{"X-Client": "b"}).status == 200
@@ -197,12 +203,14 @@ def test_redis_stands_still_and_nothing_hangs(make_stack):
 def test_edges_come_and_go(make_stack):
     stack, edges = start_edges(make_stack, 3, global_limit(10, 10))
     edges[1].kill()
+    stopping = time.monotonic()
     edges[2].stop()
     gone = time.monotonic()
-    wait_until(lambda: gauge(edges[0].port, "edges") == 1, 15, "the dead are forgotten")
-    assert 8 < time.monotonic() - gone < 13
+    wait_until(lambda: gauge(edges[0].port, "edges") == 1, 30, "the dead are forgotten")
+    assert time.monotonic() - stopping > 8
+    assert time.monotonic() - gone < 20
     edges[2].start()
-    wait_until(lambda: gauge(edges[0].port, "edges") == 2, 3, "the new one is seen")
+    wait_until(lambda: gauge(edges[0].port, "edges") == 2, 10, "the new one is seen")
 
 
 def telling_workers(stack):

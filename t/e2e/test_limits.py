@@ -3,6 +3,7 @@ here that nothing comes back while a test runs, so what passes is an exact numbe
 
 import collections
 import json
+import math
 import re
 import threading
 import time
@@ -42,45 +43,51 @@ def stored(stack):
     return sum(frame.records for frame in stack.scripted.frames)
 
 
-@pytest.mark.alone
 def test_a_burst_passes_and_no_more(make_stack):
-    """Alone: a slow machine lets more pass."""
-    stack = make_stack(nginx_edits=limited(["$http_x_client zone=senders:64k rate=10r/s"],
+    stack = make_stack(nginx_edits=limited(["$http_x_client zone=senders:64k rate=1r/s"],
                                            ["zone=senders burst=20"])).start()
     api = stack.api()
     assert send(api, records(20)).status == 200
     answer = send(api, records(15))
     told = assert_limited(answer, "senders")
-    assert re.fullmatch(r"limit senders: 10 records/s, burst 20; this request has 15 records, \d+ "
-                        "remain; nothing was stored, send again in [12] s", told["detail"]), told
+    assert re.fullmatch(r"limit senders: 1 records/s, burst 20; this request has 15 records, \d+ "
+                        r"remain; nothing was stored, send again in \d+ s", told["detail"]), told
     assert answer.headers["Retry-After"] in told["detail"]
-    assert answer.headers["RateLimit-Policy"] == '"senders";q=20;w=2;qu="records"'
-    assert re.fullmatch(r'"senders";r=\d+;t=[12]', answer.headers["RateLimit"])
+    assert 1 <= int(answer.headers["Retry-After"]) <= 15
+    assert answer.headers["RateLimit-Policy"] == '"senders";q=20;w=20;qu="records"'
+    assert re.fullmatch(r'"senders";r=\d+;t=\d+', answer.headers["RateLimit"])
     # others are not touched, nor is who has no key
     assert send(api, records(20), "b").status == 200
     assert api.batch(records(50)).status == 200
     time.sleep(1)
-    assert send(api, records(5)).status == 200
-    stack.wait_rows(95)
+    assert send(api, records(1)).status == 200
+    stack.wait_rows(91)
 
 
-@pytest.mark.alone
 def test_retry_after_is_exact(make_edge):
-    """Before it the same is refused, and then it passes. Alone: it must be asked at the right
-    moments."""
-    stack = make_edge(*limited(["$http_x_client zone=senders:64k rate=2r/s"],
-                               ["zone=senders burst=4"]))
+    """Before it the same is refused, and then it passes."""
+    stack = make_edge(*limited(["$http_x_client zone=senders:64k rate=1r/s"],
+                               ["zone=senders burst=6"]))
     api = stack.api()
-    assert send(api, records(4)).status == 200
-    begun = time.monotonic()
-    answer = send(api, records(4))
-    assert_limited(answer, "senders")
-    assert answer.headers["Retry-After"] == "2"
-    assert answer.headers["RateLimit"] == '"senders";r=0;t=2'
-    time.sleep(begun + 1.2 - time.monotonic())
-    assert send(api, records(4)).headers["Retry-After"] == "1"
-    time.sleep(begun + 2 - time.monotonic())
-    assert send(api, records(4)).status == 200
+    before = time.monotonic()
+    assert send(api, records(6)).status == 200
+    after = time.monotonic()
+
+    def check_refused():
+        """Its time lies between the test's, so what is left of six seconds does too."""
+        earliest = time.monotonic()
+        answer = send(api, records(6))
+        latest = time.monotonic()
+        assert_limited(answer, "senders")
+        told = int(answer.headers["Retry-After"])
+        assert math.ceil(before + 6 - latest) <= told <= math.ceil(after + 6 - earliest)
+        assert answer.headers["RateLimit"].endswith(f";t={told}")
+
+    check_refused()
+    time.sleep(2.2)
+    check_refused()
+    time.sleep(max(0, after + 6 - time.monotonic()))
+    assert send(api, records(6)).status == 200
 
 
 def test_of_what_is_owed_for_long_the_header_has_a_minute(make_edge):

@@ -63,16 +63,14 @@ def test_another_size_starts_anew(make_edge):
     assert left(api) == 10
 
 
-@pytest.mark.alone
 def test_another_rate_goes_on_and_locks_nobody_out(make_edge):
-    """Alone: a slow machine lets more pass."""
     stack = make_edge(*limited([ZONE], ["zone=senders burst=100"]))
     assert send(stack.api(), records(100)).status == 200
-    api = reloaded(stack, (ZONE, ZONE.replace(SLOW, "rate=2r/s")), ("burst=100;", "burst=2;"))
+    api = reloaded(stack, (ZONE, ZONE.replace(SLOW, "rate=15r/m")), ("burst=100;", "burst=2;"))
     answer = send(api, records(1))
     assert_limited(answer, "senders")
-    assert answer.headers["Retry-After"] == "1"
-    time.sleep(0.6)
+    assert answer.headers["Retry-After"] in ("3", "4")
+    time.sleep(4.1)
     assert send(api, records(1)).status == 200
     assert_limited(send(api, records(2)), "senders")
 

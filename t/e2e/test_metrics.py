@@ -7,8 +7,8 @@ from harness.waiting import wait_until
 LINE = re.compile(r'^[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? \d+(\.\d+)?$')
 
 
-def metrics(api):
-    text = api.get("/metrics").body.decode()
+def metrics(api, path="/metrics"):
+    text = api.get(path).body.decode()
     values = {}
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -17,15 +17,16 @@ def metrics(api):
     return text, values
 
 
-def test_every_line_is_prometheus_text(stack, api):
-    assert api.log().status == 200
-    answer = api.get("/metrics")
+def families_of(answer):
+    """Of a page that is Prometheus text in every line."""
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4"
     families, samples = set(), set()
     for line in answer.body.decode().splitlines():
         if line.startswith("# TYPE "):
-            families.add(line.split()[2])
+            family = line.split()[2]
+            assert family not in families, f"{family} twice"
+            families.add(family)
         elif not line.startswith("# HELP "):
             assert LINE.match(line), line
             sample = line.rpartition(" ")[0]
@@ -33,6 +34,12 @@ def test_every_line_is_prometheus_text(stack, api):
             samples.add(sample)
             name = re.split(r"[ {]", line)[0]
             assert name in families or re.sub("_(bucket|sum|count)$", "", name) in families, line
+    return families
+
+
+def test_every_line_is_prometheus_text(stack, api):
+    assert api.log().status == 200
+    families_of(api.get("/metrics"))
 
 
 def test_each_answer_is_counted_once_by_its_code(stack, api):

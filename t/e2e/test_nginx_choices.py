@@ -1,8 +1,10 @@
 """The choices of the shipped nginx.conf: each is valid when it is made, and does what it says."""
 
 import base64
+import contextlib
 import http.client
 import http.server
+import socket
 import ssl
 import subprocess
 import threading
@@ -107,10 +109,31 @@ def test_tls_speaks_http2(choose):
     stack.wait_rows(1)
 
 
-def resume(stack, *more, wait_for=b"HTTP/1.1"):
+def pass_on_late(stack, condition):
+    """The port of a way to nginx on which its bytes are kept back until a condition holds: the end
+    of the handshake, for which the client needs them, cannot overtake what it sent before."""
+    ours = socket.create_server(("127.0.0.1", 0))
+
+    def copy(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+
+    def run():
+        with ours, ours.accept()[0] as client, \
+                socket.create_connection(("127.0.0.1", stack.tls_port)) as server:
+            threading.Thread(target=copy, args=(client, server), daemon=True).start()
+            wait_until(condition, 20)
+            copy(server, client)
+
+    threading.Thread(target=run, daemon=True).start()
+    return ours.getsockname()[1]
+
+
+def resume(port, *more, wait_for=b"HTTP/1.1"):
     """A connection by openssl, with what it said."""
     client = subprocess.Popen(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{stack.tls_port}", "-tls1_3", "-quiet",
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-tls1_3", "-quiet",
          "-no_ign_eof", *more],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     said = b""
@@ -140,7 +163,9 @@ def test_early_data_is_refused_for_now(choose):
         input=f"{head}Connection: close\r\nContent-Length: {len(RECORD)}\r\n\r\n{RECORD}".encode(),
         capture_output=True, timeout=20, check=False)
     assert b"200 OK" in first.stdout and session.exists()
-    said = resume(stack, "-sess_in", session, "-early_data", post, wait_for=b"too_early")
+    posts = stack.folder / "log" / "nginx-posts.log"
+    late = pass_on_late(stack, lambda: len(posts.read_text().splitlines()) == 2)
+    said = resume(late, "-sess_in", session, "-early_data", post, wait_for=b"too_early")
     assert b"HTTP/1.1 425" in said
     stack.wait_rows(1)
 

@@ -138,6 +138,10 @@ def test_up_serves_and_says_where(installation):
         assert is_alive(installation.pid(part)), part
     installation.post(5)
     wait_until(lambda: installation.rows() == 5, 10, "5 rows are in Postgres")
+    api = Api(installation.port)
+    page = api.get("/metrics/daemon").body
+    api.close()
+    assert b"sluice_loader_rows_total{" in page and b"sluice_http_requests_total" in page
 
 
 def test_sluiced_with_the_settings_of_what_is_up(installation):

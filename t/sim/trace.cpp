@@ -4,44 +4,6 @@
 #include <cstdio>
 
 namespace sluice::sim {
-namespace {
-
-const char* name_of(RedisStatus status) noexcept {
-    switch (status) {
-        case RedisStatus::kOk:
-            return "ok";
-        case RedisStatus::kNoGroup:
-            return "no group";
-        case RedisStatus::kRefused:
-            return "refused";
-        case RedisStatus::kLost:
-            return "lost";
-        default:
-            return "?";
-    }
-}
-
-const char* name_of(PgStatus status) noexcept {
-    switch (status) {
-        case PgStatus::kOk:
-            return "ok";
-        case PgStatus::kRetry:
-            return "retry";
-        case PgStatus::kLost:
-            return "lost";
-        case PgStatus::kNoPartition:
-            return "no partition";
-        case PgStatus::kBadData:
-            return "bad data";
-        case PgStatus::kRefused:
-            return "refused";
-        default:
-            return "?";
-    }
-}
-
-}  // namespace
-
 void violated(const char* format, ...) {
     char text[512];
     va_list values;

@@ -21,6 +21,7 @@ class Sluiced(Process):
             "SLUICED_POSTGRES_LOADER_DSN": "user=sluice_loader",
             "SLUICED_POSTGRES_READER_DSN": "user=sluice_reader",
             "SLUICED_POSTGRES_MIGRATOR_DSN": "user=sluice_migrator",
+            "SLUICED_LOAD_LISTEN": f"unix:{folder}/load.sock",
             "SLUICED_SERVE_LISTEN": f"unix:{folder}/serve.sock",
             **(settings or {}),
         }

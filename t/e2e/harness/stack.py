@@ -87,6 +87,7 @@ class Stack:
         loader = Loader(self.folder, self.redis.url, self.postgres.dsn, settings)
         loader.name = f"{loader.name}-{len(self.more_loaders) + 2}"
         loader.settings["SLUICED_LOAD_NAME"] = loader.name
+        loader.settings["SLUICED_LOAD_LISTEN"] = f"unix:{self.folder}/{loader.name}.sock"
         self.more_loaders.append(loader)
         self.parts.append(loader)
         return loader

@@ -33,6 +33,32 @@ static void histograms_cumulate_and_scale(void**) {
                       "t_seconds_sum 2.000005\nt_seconds_count 7\n");
 }
 
+static void labels_that_all_samples_have(void**) {
+    char out[512];
+    MetricsText text(out, sizeof(out));
+    const uint64_t bounds[] = {10};
+    const uint64_t counts[] = {1, 2};
+    text.family("a", "gauge", "Things.");
+    text.labels("x=\"1\",y=\"2\"");
+    text.sample("", "", 7);
+    text.sample("kind", "z", 8);
+    text.sample("kind", "z", "of", "w", 9);
+    text.histogram(bounds, counts, 1, 50, 1);
+    text.labels("");
+    text.sample("", "", 10);
+    text.counter("b_total", "Others.", 3);
+    text.gauge("c", "More.", 4);
+    assert_text_equal({out, text.size()},
+                      "# HELP a Things.\n# TYPE a gauge\na{x=\"1\",y=\"2\"} 7\n"
+                      "a{x=\"1\",y=\"2\",kind=\"z\"} 8\n"
+                      "a{x=\"1\",y=\"2\",kind=\"z\",of=\"w\"} 9\n"
+                      "a_bucket{x=\"1\",y=\"2\",le=\"10\"} 1\n"
+                      "a_bucket{x=\"1\",y=\"2\",le=\"+Inf\"} 3\n"
+                      "a_sum{x=\"1\",y=\"2\"} 50\na_count{x=\"1\",y=\"2\"} 3\na 10\n"
+                      "# HELP b_total Others.\n# TYPE b_total counter\nb_total 3\n"
+                      "# HELP c More.\n# TYPE c gauge\nc 4\n");
+}
+
 static void what_does_not_fit_is_told(void**) {
     char out[40];
     for (size_t room = 0; room < sizeof(out); room++) {
@@ -48,6 +74,7 @@ int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(counters_and_labels),
         cmocka_unit_test(histograms_cumulate_and_scale),
+        cmocka_unit_test(labels_that_all_samples_have),
         cmocka_unit_test(what_does_not_fit_is_told),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -32,6 +32,7 @@ void defaults_need_no_file(void**) {
     assert_string_equal(settings.redis_group.c_str(), "log_workers");
     assert_int_equal(settings.load_batch_rows, 50000);
     assert_false(settings.load_name.empty());
+    assert_true(read("[load]\nlisten = \"\"\n").load_listen.empty());
 }
 
 void the_environment_wins_over_the_file(void**) {
@@ -125,6 +126,13 @@ void wrong_values_are_refused_with_line_and_rule(void**) {
          ": it must be \"info\", \"warn\" or \"error\" (default \"info\")"},
         {"[log]\nformat = \"\"\n", "log.format is not right (no such format)",
          ": it must be \"auto\", \"json\" or \"text\" (default \"auto\")"},
+        {"[postgres]\ndurability = \"on\"\n", "postgres.durability is not right (no such level)",
+         ": it must be \"fsync\" or \"memory\" (default \"fsync\")"},
+        {"[postgres]\ndurability = \"\"\n", "postgres.durability is not right (no such level)",
+         ": it must be \"fsync\" or \"memory\" (default \"fsync\")"},
+        {"[load]\nlisten = \"h\"\n", "load.listen is not right (host or port is missing)",
+         ": it must be host:port, unix:/path, or nothing, 0 to 4096 bytes (default "
+         "\"127.0.0.1:18725\")"},
         {"[serve]\nlisten = \"18724\"\n", "serve.listen is not right (host or port is missing)",
          kAskedListen},
         {"[serve]\nlisten = \":18724\"\n", "serve.listen is not right (host or port is missing)",
