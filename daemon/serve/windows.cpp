@@ -13,7 +13,7 @@ constexpr int kBucketsFetched = 400;
 
 constexpr double kDaysFirst = 2;
 // A search begins with so many rows, and then aims at windows of half a second.
-constexpr double kRowsFirst = 2000;
+constexpr double kRowsFirst = 500;
 // Of which a device has a part only, and it alone is looked at.
 constexpr double kRowsFirstOfDevice = 20000;
 constexpr int64_t kWindowUs = 500 * 1000;
