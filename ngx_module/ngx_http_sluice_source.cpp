@@ -81,25 +81,18 @@ ngx_http_sluice_source_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 static ngx_uint_t
 ngx_http_sluice_source_is_database(ngx_http_request_t *r, ngx_buf_t *b)
 {
-    size_t             size = sluice::kPageFromDatabase.size();
-    u_char             read[sluice::kPageFromDatabase.size()];
-    const u_char      *head = read;
+    u_char             head[sluice::kPageFromDatabase.size()];
     ngx_http_cache_t  *c = r->cache;
 
     if (!b->in_file || b->file->fd != c->file.fd
         || b->file_pos != static_cast<off_t>(c->body_start)
-        || b->file_last - b->file_pos <= static_cast<off_t>(size))
+        || b->file_last - b->file_pos <= static_cast<off_t>(sizeof(head)))
     {
         return 0;
     }
 
-    /* nginx has read the file's beginning: its own header, the answer's, and what came along */
-    if (static_cast<size_t>(c->buf->last - c->buf->pos) >= c->body_start + size) {
-        head = c->buf->pos + c->body_start;
-
-    } else if (ngx_read_file(b->file, read, size, b->file_pos) != static_cast<ssize_t>(size)) {
-        return 0;
-    }
-
-    return ngx_memcmp(head, sluice::kPageFromDatabase.data(), size) == 0;
+    /* nginx has just read what stands in front of it, so this does not wait for the disk */
+    return ngx_read_file(b->file, head, sizeof(head), b->file_pos)
+               == static_cast<ssize_t>(sizeof(head))
+           && ngx_memcmp(head, sluice::kPageFromDatabase.data(), sizeof(head)) == 0;
 }

@@ -135,7 +135,6 @@ def test_an_old_page_when_the_server_cannot_answer(make_reading, broken):
     assert other.headers["Content-Type"] == "application/problem+json"
 
 
-@pytest.mark.alone
 def test_a_server_that_is_gone(make_reading):
     stack = make_reading()
     stack.allow(GONE)
@@ -148,13 +147,23 @@ def test_a_server_that_is_gone(make_reading):
         assert answered.headers["Retry-After"] == "2"
         assert answered.headers["X-Cache-Status"] in ("MISS", "HIT")
     assert api.get("/api/stats").json["code"] == "server_unavailable"
-    answers, took = crowd(stack, "/api/hits")
-    assert {a.status for a in answers} == {503}
-    assert took < 4, "they need not find out one after another"
     numbered(server, "max-age=60")
     server.start()
     wait_until(lambda: api.get("/api/stats").status == 200, 4, "it is asked again")
     assert api.get("/api/stats").json["source"] == "cache"
+
+
+@pytest.mark.alone
+def test_a_crowd_that_the_server_cannot_answer(make_reading):
+    """They need not find out one after another."""
+    stack = make_reading(workers=2)
+    stack.allow(GONE)
+    server = stack.scripted_server
+    server.on_request = lambda asked: time.sleep(0.5)
+    answers, took = crowd(stack, "/api/hits", clients=30)
+    assert {a.status for a in answers} == {503}
+    assert took < 5
+    assert len(server.asked) < 4
 
 
 def test_a_client_that_leaves(make_reading):

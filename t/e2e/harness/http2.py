@@ -34,11 +34,11 @@ class Http2:
     def __exit__(self, *_):
         self.socket.close()
 
-    def begin(self, path, **headers):
-        """The head of a POST; returns the stream's number."""
+    def begin(self, path, method="POST", **headers):
+        """The head of a request; returns the stream's number."""
         stream = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream, [
-            (":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", path),
+            (":method", method), (":scheme", "http"), (":authority", "x"), (":path", path),
             ("content-type", "application/json"),
             *((name.replace("_", "-"), str(value)) for name, value in headers.items()),
         ])
@@ -62,6 +62,11 @@ class Http2:
     def post(self, path, body):
         stream = self.begin(path, content_length=len(body))
         self.send(stream, body, end=True)
+        return stream
+
+    def get(self, path):
+        stream = self.begin(path, "GET")
+        self.send(stream, b"", end=True)
         return stream
 
     def reset(self, stream):
