@@ -71,6 +71,8 @@ class PgConnection {
 
     [[nodiscard]] bool connect();
     void close() noexcept { connection_.reset(); }
+    // The server keeps to another one from the next connect on, so this may close the connection.
+    void set_timeout(int64_t ms) noexcept;
     [[nodiscard]] bool is_open() const noexcept { return connection_ != nullptr; }
 
     // Several statements without parameters and without rows that matter.

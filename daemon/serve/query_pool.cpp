@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/clock.hpp"
+#include "daemon/pulse.hpp"
 #include "daemon/serve/log_query.hpp"
 #include "daemon/serve/problems.hpp"
 
@@ -29,11 +30,12 @@ HttpResponse database_unavailable() {
 }  // namespace
 
 QueryPool::QueryPool(const Settings& settings)
-    : queue_max_(static_cast<size_t>(settings.serve_queue)) {
+    : queue_max_(static_cast<size_t>(settings.serve_queue)),
+      query_timeout_ms_(settings.serve_query_timeout_ms) {
     options_.login = pg_login_of(settings, PgUser::kReader);
     options_.application_name = "sluiced-serve";
     options_.session = "SET default_transaction_read_only = on; SET TimeZone = 'UTC'";
-    options_.timeout_ms = settings.serve_query_timeout_ms;
+    options_.timeout_ms = query_timeout_ms_;
     for (int64_t i = 0; i < settings.serve_workers; ++i) {
         threads_.emplace_back([this] { work(); });
     }
@@ -50,11 +52,17 @@ QueryPool::~QueryPool() {
     }
 }
 
+void QueryPool::apply(const Settings& settings) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    queue_max_ = static_cast<size_t>(settings.serve_queue);
+    query_timeout_ms_ = settings.serve_query_timeout_ms;
+}
+
 void QueryPool::submit(Exchange* exchange, const LogQuery& query) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
         if (queue_.size() < queue_max_ && !stopping_) {
-            queue_.push_back({exchange, query});
+            queue_.push_back({exchange, query, 0});
             exchange = nullptr;
         }
     }
@@ -67,20 +75,25 @@ void QueryPool::submit(Exchange* exchange, const LogQuery& query) {
 
 bool QueryPool::next_job(Job* job) {
     std::unique_lock<std::mutex> lock(mutex_);
+    pulse_rest();
     changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    pulse();
     if (queue_.empty()) {
         return false;
     }
     *job = queue_.front();
     queue_.pop_front();
+    job->timeout_ms = query_timeout_ms_;
     ++figures_.running;
     return true;
 }
 
 void QueryPool::work() {
+    pulse_as("query");
     PgConnection connection(options_);
     for (Job job{}; next_job(&job);) {
         const bool had_connection = connection.is_open();
+        connection.set_timeout(job.timeout_ms);
         HttpResponse response = run(&connection, job.query);
         job_done(had_connection, connection.is_open());
         job.exchange->answer(std::move(response));

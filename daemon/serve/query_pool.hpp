@@ -30,10 +30,14 @@ class QueryPool {
 
     [[nodiscard]] QueryFigures figures() const;
 
+    // While it runs: from the next query of each thread on.
+    void apply(const Settings& settings);
+
   private:
     struct Job {
         Exchange* exchange;
         LogQuery query;
+        int64_t timeout_ms = 0;
     };
 
     void work();
@@ -46,10 +50,11 @@ class QueryPool {
     void log_failure(const PgError& error);
 
     PgOptions options_;
-    size_t queue_max_;
     std::atomic<int64_t> down_until_us_{0};
 
     mutable std::mutex mutex_;  // of what follows
+    size_t queue_max_;
+    int64_t query_timeout_ms_;
     QueryFigures figures_;
     std::condition_variable changed_;
     std::deque<Job> queue_;
