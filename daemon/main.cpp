@@ -1,4 +1,5 @@
 // sluiced COMMAND: the command line. What the commands do is in commands/.
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -93,6 +94,8 @@ int run(const Command& command, const std::vector<std::string>& given) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    // A peer that is gone is an error like others.
+    signal(SIGPIPE, SIG_IGN);
     const std::vector<std::string> words(argv + 1, argv + argc);
     if (words.empty()) {
         return usage_error("a command is wanted", "sluiced");

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "daemon/clock.hpp"
+#include "daemon/pulse.hpp"
 #include "daemon/socket_peer.hpp"
 
 namespace sluice {
@@ -106,6 +107,13 @@ bool PgConnection::connect() {
                    options_.session);
 }
 
+void PgConnection::set_timeout(int64_t ms) noexcept {
+    if (ms != options_.timeout_ms) {
+        options_.timeout_ms = ms;
+        close();
+    }
+}
+
 void PgConnection::start_deadline() noexcept {
     error_ = {};
     deadline_us_ = steady_us() + (options_.timeout_ms + kGraceMs) * 1000;
@@ -115,11 +123,12 @@ bool PgConnection::wait_socket(short events) {
     // A negative one is left out by poll.
     pollfd waiting[] = {{PQsocket(connection_.get()), events, 0}, {client_fd_, POLLRDHUP, 0}};
     for (;;) {
+        pulse();
         const int64_t left_ms = (deadline_us_ - steady_us()) / 1000;
         if (left_ms <= 0) {
             return false;
         }
-        const int ready = poll(waiting, 2, static_cast<int>(std::min<int64_t>(left_ms, 60000)));
+        const int ready = poll(waiting, 2, static_cast<int>(std::min(left_ms, kPulseMs)));
         if (ready > 0 && waiting[1].revents != 0) {
             error_.message = "the client has gone";
             return false;

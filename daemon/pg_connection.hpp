@@ -74,6 +74,8 @@ class PgConnection {
     // and the connection closed. -1: nobody in particular.
     void work_for(int client_fd) noexcept { client_fd_ = client_fd; }
     void close() noexcept { connection_.reset(); }
+    // The server keeps to another one from the next connect on, so this may close the connection.
+    void set_timeout(int64_t ms) noexcept;
     [[nodiscard]] bool is_open() const noexcept { return connection_ != nullptr; }
 
     // Several statements without parameters and without rows that matter.

@@ -7,10 +7,13 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <system_error>
+
+#include "daemon/clock.hpp"
 
 namespace sluice {
 
@@ -45,12 +48,12 @@ bool PidFile::create(const std::string& path, std::string* error) {
     return false;
 }
 
-StopSignals::StopSignals() {
-    signal(SIGPIPE, SIG_IGN);
+Signals::Signals() {
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
     signal_fd_ = signalfd(-1, &signals, SFD_CLOEXEC);
     finished_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -59,21 +62,21 @@ StopSignals::StopSignals() {
     }
 }
 
-StopSignals::~StopSignals() {
+Signals::~Signals() {
     close(signal_fd_);
     close(finished_fd_);
 }
 
-StopSignals::Event StopSignals::wait(int64_t timeout_ms) {
+Signals::Event Signals::wait(int64_t timeout_ms) {
     pollfd waiting[] = {{signal_fd_, POLLIN, 0}, {finished_fd_, POLLIN, 0}};
     int ready = 0;
     do {
         ready = poll(waiting, 2, static_cast<int>(timeout_ms));
     } while (ready < 0 && errno == EINTR);
     if (waiting[0].revents != 0) {
-        signalfd_siginfo info;
+        signalfd_siginfo info{};
         [[maybe_unused]] const ssize_t taken = read(signal_fd_, &info, sizeof info);
-        return Event::kSignal;
+        return info.ssi_signo == SIGHUP ? Event::kReload : Event::kStop;
     }
     if (waiting[1].revents != 0) {
         uint64_t times = 0;
@@ -83,7 +86,18 @@ StopSignals::Event StopSignals::wait(int64_t timeout_ms) {
     return Event::kTimeout;
 }
 
-void StopSignals::finished() noexcept {
+Signals::Event Signals::wait_stopping(int64_t timeout_ms) {
+    const int64_t until_us = steady_us() + timeout_ms * 1000;
+    for (;;) {
+        const int64_t left_ms = std::max<int64_t>((until_us - steady_us()) / 1000, 0);
+        const Event event = wait(left_ms);
+        if (event != Event::kReload) {
+            return event;
+        }
+    }
+}
+
+void Signals::finished() noexcept {
     const uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = write(finished_fd_, &one, sizeof one);
 }

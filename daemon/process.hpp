@@ -22,18 +22,24 @@ class PidFile {
     int fd_ = -1;
 };
 
-// Blocks SIGTERM and SIGINT for the calling thread and those it starts later, and ignores SIGPIPE:
-// call it before any thread is started.
-class StopSignals {
-  public:
-    StopSignals();
-    ~StopSignals();
-    StopSignals(const StopSignals&) = delete;
-    StopSignals& operator=(const StopSignals&) = delete;
+// For so long a daemon that was told to stop finishes what it has begun. What stops it has to wait
+// longer: stopwaitsecs in conf/supervisord.conf, TimeoutStopSec in conf/systemd.
+inline constexpr int64_t kStopMs = 8000;
 
-    enum class Event : uint8_t { kSignal, kFinished, kTimeout };
+// Blocks SIGTERM, SIGINT and SIGHUP for the calling thread and those it starts later: call it
+// before any thread is started.
+class Signals {
+  public:
+    Signals();
+    ~Signals();
+    Signals(const Signals&) = delete;
+    Signals& operator=(const Signals&) = delete;
+
+    enum class Event : uint8_t { kStop, kReload, kFinished, kTimeout };
     // A negative timeout waits for ever.
     [[nodiscard]] Event wait(int64_t timeout_ms);
+    // For a process that is stopping, and has nothing to read anew: never kReload.
+    [[nodiscard]] Event wait_stopping(int64_t timeout_ms);
 
     // From any thread: what the process is there for has ended.
     void finished() noexcept;

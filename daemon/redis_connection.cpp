@@ -5,12 +5,14 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "common/redis_url.hpp"
 #include "daemon/clock.hpp"
 #include "daemon/password_file.hpp"
+#include "daemon/pulse.hpp"
 #include "daemon/socket_peer.hpp"
 
 namespace sluice {
@@ -221,12 +223,17 @@ RedisConnection::ReplyPtr RedisConnection::receive(int64_t deadline_us) {
 
 // False when the time is up. Whatever else poll has to say, recv says it better.
 bool RedisConnection::wait_for_bytes(int64_t deadline_us) {
-    const int64_t left_us = deadline_us - steady_us();
-    if (left_us <= 0) {
-        return false;
+    for (;;) {
+        pulse();
+        const int64_t left_us = deadline_us - steady_us();
+        if (left_us <= 0) {
+            return false;
+        }
+        pollfd waiting = {context_->fd, POLLIN, 0};
+        if (poll(&waiting, 1, static_cast<int>(std::min(left_us / 1000 + 1, kPulseMs))) != 0) {
+            return true;
+        }
     }
-    pollfd waiting = {context_->fd, POLLIN, 0};
-    return poll(&waiting, 1, static_cast<int>(left_us / 1000) + 1) != 0;
 }
 
 RedisConnection::ReplyPtr RedisConnection::no_reply(const char* why) {

@@ -37,7 +37,9 @@ class RedisStream::ReplyBytes : public EntryBytes {
 };
 
 RedisStream::RedisStream(RedisOptions options)
-    : options_(std::move(options)), connection_(options_.login) {}
+    : options_(std::move(options)),
+      connection_(options_.login),
+      claim_idle_ms_(options_.claim_idle_ms) {}
 
 RedisResult RedisStream::perform(const RedisAction& action) {
     switch (action.step) {
@@ -142,8 +144,8 @@ RedisResult RedisStream::read(const RedisAction& action) {
 RedisResult RedisStream::claim(const RedisAction& action) {
     ReplyPtr reply =
         connection_.command({"XAUTOCLAIM", options_.stream, options_.group, options_.consumer,
-                             std::to_string(options_.claim_idle_ms), to_string(action.from),
-                             "COUNT", std::to_string(action.count)});
+                             std::to_string(claim_idle_ms_), to_string(action.from), "COUNT",
+                             std::to_string(action.count)});
     if (!reply || reply->type == REDIS_REPLY_ERROR) {
         return failure(reply.get());
     }

@@ -1,6 +1,7 @@
 // The loader's conversation with Redis: each function is one of the core's Redis steps.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -23,6 +24,9 @@ class RedisStream {
     explicit RedisStream(RedisOptions options);
 
     [[nodiscard]] RedisResult perform(const RedisAction& action);
+
+    // From any thread.
+    void set_claim_idle(int64_t ms) noexcept { claim_idle_ms_ = ms; }
 
     // Why the last result was not kOk.
     [[nodiscard]] const std::string& error() const noexcept { return error_; }
@@ -53,6 +57,7 @@ class RedisStream {
 
     RedisOptions options_;
     RedisConnection connection_;
+    std::atomic<int64_t> claim_idle_ms_;
     EntryReader reader_;
     std::vector<EntryField> fields_;  // of the entry that is being read
     std::string error_;

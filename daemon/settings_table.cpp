@@ -64,6 +64,11 @@ std::string judge_durability(const std::string& text) {
     return text == "fsync" || text == "memory" ? "" : "no such level";
 }
 
+Setting live(Setting setting) {
+    setting.live = true;
+    return setting;
+}
+
 std::string quoted(const std::string& text) {
     return '"' + text + '"';
 }
@@ -99,23 +104,26 @@ const std::vector<Setting>& all_settings() {
          judge_durability},
         {"load", "name", &Settings::load_name, "a name", 0, 200},
         {"load", "consumers", &Settings::load_consumers, "consumers", 1, 64},
-        {"load", "batch_rows", &Settings::load_batch_rows, "rows", 1, 1000000},
-        {"load", "batch_bytes", &Settings::load_batch_bytes, "bytes", 4096, 256 * 1024 * 1024},
-        {"load", "batch_age_ms", &Settings::load_batch_age_ms, "milliseconds", 0, 60000},
-        {"load", "claim_idle_ms", &Settings::load_claim_idle_ms, "milliseconds", 1000, 86400000},
-        {"load", "ledger_keep_hours", &Settings::load_ledger_keep_hours, "hours", 1, 24 * 366},
+        live({"load", "batch_rows", &Settings::load_batch_rows, "rows", 1, 1000000}),
+        live(
+            {"load", "batch_bytes", &Settings::load_batch_bytes, "bytes", 4096, 256 * 1024 * 1024}),
+        live({"load", "batch_age_ms", &Settings::load_batch_age_ms, "milliseconds", 0, 60000}),
+        live({"load", "claim_idle_ms", &Settings::load_claim_idle_ms, "milliseconds", 1000,
+              86400000}),
+        live(
+            {"load", "ledger_keep_hours", &Settings::load_ledger_keep_hours, "hours", 1, 24 * 366}),
         {"load", "listen", &Settings::load_listen, "host:port, unix:/path, or nothing", 0,
          kTextBytesMax, judge_listen_or_nowhere},
-        {"storage", "keep_days", &Settings::storage_keep_days, "days", 0, 366 * 100},
-        {"storage", "keep_mb", &Settings::storage_keep_mb, "megabytes", 0, 1LL << 40},
-        {"log", "level", &Settings::log_level, kLogLevels, 0, 0, judge_log_level},
-        {"log", "format", &Settings::log_format, kLogFormats, 0, 0, judge_log_format},
+        live({"storage", "keep_days", &Settings::storage_keep_days, "days", 0, 366 * 100}),
+        live({"storage", "keep_mb", &Settings::storage_keep_mb, "megabytes", 0, 1LL << 40}),
+        live({"log", "level", &Settings::log_level, kLogLevels, 0, 0, judge_log_level}),
+        live({"log", "format", &Settings::log_format, kLogFormats, 0, 0, judge_log_format}),
         {"serve", "listen", &Settings::serve_listen, "host:port or unix:/path", 1, kTextBytesMax,
          judge_listen},
         {"serve", "workers", &Settings::serve_workers, "threads", 1, 64},
-        {"serve", "queue", &Settings::serve_queue, "queries", 1, 10000},
-        {"serve", "query_timeout_ms", &Settings::serve_query_timeout_ms, "milliseconds", 10,
-         600000},
+        live({"serve", "queue", &Settings::serve_queue, "queries", 1, 10000}),
+        live({"serve", "query_timeout_ms", &Settings::serve_query_timeout_ms, "milliseconds", 10,
+              600000}),
     };
     return settings;
 }

@@ -23,6 +23,8 @@ struct Setting {
     // What is wrong with a text that is as long as it may be; empty if it is right. It must not
     // hold the text, which can be a password.
     std::string (*judge)(const std::string& text) = nullptr;
+    // A running process takes a change over when it is sent SIGHUP.
+    bool live = false;
 };
 
 [[nodiscard]] const std::vector<Setting>& all_settings();

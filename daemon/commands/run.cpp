@@ -7,6 +7,7 @@
 #include "daemon/pg_migrate.hpp"
 #include "daemon/process.hpp"
 #include "daemon/serve/server.hpp"
+#include "daemon/service.hpp"
 
 namespace sluice {
 namespace {
@@ -16,37 +17,26 @@ constexpr Option kPidFile = {"--pid-file", true};
 constexpr int64_t kMigrateTimeoutMs = 24LL * 3600 * 1000;
 constexpr std::string_view kNoRight = "42501";
 
-// Names that settings have been checked for.
-void log_as_set(const Settings& settings) {
-    LogLevel level{};
-    LogFormat format{};
-    if (parse_log_level(settings.log_level, &level) &&
-        parse_log_format(settings.log_format, &format)) {
-        set_log(level, format);
-    }
-}
-
 // run_loader or run_server, with what both need.
-int run_daemon(const Arguments& arguments, int (*run)(const Settings&, StopSignals*)) {
+int run_daemon(const Arguments& arguments, std::vector<std::string> sections,
+               int (*run)(Service*)) {
     set_log(LogLevel::kInfo, LogFormat::kAuto);
-    const Settings settings = settings_of(arguments);
-    log_as_set(settings);
+    Service service([&arguments] { return settings_of(arguments); }, std::move(sections));
     PidFile pid_file;
     std::string error;
     if (!pid_file.create(arguments.value(kPidFile.name), &error)) {
         log_error(error);
         return kExitFailed;
     }
-    StopSignals signals;
-    return run(settings, &signals);
+    return run(&service);
 }
 
 int run_load(const Arguments& arguments) {
-    return run_daemon(arguments, run_loader);
+    return run_daemon(arguments, {"redis", "postgres", "load", "storage", "log"}, run_loader);
 }
 
 int run_serve(const Arguments& arguments) {
-    return run_daemon(arguments, run_server);
+    return run_daemon(arguments, {"postgres", "serve", "log"}, run_server);
 }
 
 std::string todo_without_right(PgConnection* connection) {
@@ -104,8 +94,11 @@ const Command& load_command() {
 
 Reads frames from the Redis Stream and stores them in Postgres, each exactly once, until it is
 told to stop. It waits for Redis and Postgres where they are away, so the order in which things are
-started does not matter; the database must be migrated. SIGTERM: what was read is stored, then it
-ends; a second SIGTERM ends it at once, and nothing is lost. It logs to stderr.
+started does not matter; the database must be migrated. It logs to stderr.
+
+SIGTERM: what was read is stored, for 8 seconds at most, then it ends; a second SIGTERM ends it at
+once, and nothing is lost. SIGHUP: reads its settings anew, takes over what can be changed while it
+runs, and says what needs a restart.
 
   --config FILE     settings; without it those of the environment, and the defaults
   --pid-file FILE   holds the process id while it runs; a second one does not start
@@ -113,7 +106,7 @@ ends; a second SIGTERM ends it at once, and nothing is lost. It logs to stderr.
 example:
   sluiced load --config /etc/sluice/sluiced.toml
 
-exit: 0 stopped when told to, 1 failed, 2 wrong usage or settings
+exit: 0 stopped when told to, 1 failed, or could not finish, 2 wrong usage or settings
 )",
                                     {kPidFile},
                                     false,
@@ -127,8 +120,11 @@ const Command& serve_command() {
                                     R"(usage: sluiced serve [--config FILE] [--pid-file FILE]
 
 Answers queries for logs at serve.listen; nginx stands before it and caches. A process of its own,
-so that queries cannot hurt the loader. SIGTERM: answers what was asked, then ends. It logs to
-stderr.
+so that queries cannot hurt the loader. It logs to stderr.
+
+SIGTERM: answers what was asked, for 8 seconds at most, then ends; a second SIGTERM ends it at once.
+SIGHUP: reads its settings anew, takes over what can be changed while it runs, and says what needs
+a restart. A socket that systemd hands over (LISTEN_FDS) is used in place of serve.listen.
 
   --config FILE     settings; without it those of the environment, and the defaults
   --pid-file FILE   holds the process id while it runs; a second one does not start
@@ -137,7 +133,7 @@ example:
   SLUICED_SERVE_LISTEN=127.0.0.1:18724 sluiced serve
   curl http://127.0.0.1:18724/api/logs/pump-7
 
-exit: 0 stopped when told to, 1 failed, 2 wrong usage or settings
+exit: 0 stopped when told to, 1 failed, or could not finish, 2 wrong usage or settings
 )",
                                     {kPidFile},
                                     false,

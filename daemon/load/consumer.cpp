@@ -7,6 +7,7 @@
 
 #include "daemon/clock.hpp"
 #include "daemon/log.hpp"
+#include "daemon/pulse.hpp"
 
 namespace sluice {
 namespace {
@@ -97,7 +98,7 @@ bool perform_pg(const PgAction& action, PgStore* store, PgReply* reply) {
 
 }  // namespace
 
-Consumer::Consumer(const Settings& settings, const std::string& name, StopSignals* done)
+Consumer::Consumer(const Settings& settings, const std::string& name, Signals* done)
     : name_(name),
       core_(limits_of(settings), std::random_device()()),
       redis_(redis_options_of(settings, name)),
@@ -116,6 +117,19 @@ void Consumer::stop() {
     moved_.notify_all();
 }
 
+void Consumer::apply(const Settings& settings) {
+    redis_.set_claim_idle(settings.load_claim_idle_ms);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    core_.set_limits(limits_of(settings));
+    ++moves_;
+    moved_.notify_all();
+}
+
+bool Consumer::has_asked() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return core_.has_asked();
+}
+
 void Consumer::join() {
     redis_thread_.join();
     pg_thread_.join();
@@ -131,6 +145,7 @@ void Consumer::add_to(LoadFigures* figures) {
 
 void Consumer::run_lane(Lane lane, const char* lane_name) noexcept {
     log_as_consumer(name_);
+    pulse_as(name_ + " " + lane_name);
     try {
         (this->*lane)();
     } catch (const std::exception& error) {
@@ -146,8 +161,10 @@ void Consumer::run_lane(Lane lane, const char* lane_name) noexcept {
 
 void Consumer::wait(std::unique_lock<std::mutex>* lock, int64_t wait_us) {
     const uint64_t seen = moves_;
+    pulse_rest();
     moved_.wait_for(*lock, std::chrono::microseconds(std::max<int64_t>(wait_us, 0)),
                     [&] { return moves_ != seen; });
+    pulse();
 }
 
 void Consumer::redis_lane() {
@@ -162,6 +179,7 @@ void Consumer::redis_lane() {
             continue;
         }
         lock.unlock();
+        pulse();
         RedisResult result = redis_.perform(action);
         lock.lock();
         const Now now = read_clocks();
@@ -190,6 +208,7 @@ void Consumer::pg_lane() {
             continue;
         }
         lock.unlock();
+        pulse();
         PgReply reply;
         if (!perform_pg(action, &store_, &reply)) {
             reply.status = status_of(store_.error().failure);

@@ -20,11 +20,16 @@ namespace sluice {
 class Consumer {
   public:
     // done is told when the consumer has stopped, or cannot go on.
-    Consumer(const Settings& settings, const std::string& name, StopSignals* done);
+    Consumer(const Settings& settings, const std::string& name, Signals* done);
 
     void start();
     // Reads no more; ends when what was read is stored, or cannot be.
     void stop();
+
+    // While it runs, from any thread: of what has changed, what can be.
+    void apply(const Settings& settings);
+    // Both Redis and Postgres, successfully or not.
+    [[nodiscard]] bool has_asked();
 
     [[nodiscard]] bool stopped() const noexcept { return lanes_running_ == 0; }
     // For a reason that must not exist. The other lane may wait for ever: do not join().
@@ -54,7 +59,7 @@ class Consumer {
     std::thread pg_thread_;
     std::atomic<int> lanes_running_{2};
     std::atomic<bool> failed_{false};
-    StopSignals* done_;
+    Signals* done_;
 };
 
 }  // namespace sluice

@@ -126,6 +126,12 @@ class LoaderCore {
     // Stops reading; what was read is stored and acknowledged if Postgres and Redis are there.
     void stop() noexcept { stopping_ = true; }
 
+    // While it runs; the groups stay as they are.
+    void set_limits(LoadLimits limits);
+
+    // Both have been asked for the first time, and have answered or are known to be away.
+    [[nodiscard]] bool has_asked() const noexcept;
+
     [[nodiscard]] const LoadCounts& counts() const noexcept { return counts_; }
     [[nodiscard]] const LoadHistograms& histograms() const noexcept { return histograms_; }
     [[nodiscard]] LoadGauges gauges(const Now& now) const noexcept;

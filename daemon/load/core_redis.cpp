@@ -30,6 +30,18 @@ LoaderCore::LoaderCore(LoadLimits limits, uint64_t seed)
       pg_backoff_(100 * 1000, 5 * kSecondUs, seed ^ 0xbf58476d1ce4e5b9U),
       refused_backoff_(kSecondUs, 60 * kSecondUs, seed ^ 0x94d049bb133111ebU) {}
 
+void LoaderCore::set_limits(LoadLimits limits) {
+    // A slow Postgres goes on getting smaller batches.
+    const bool slowed = fill_bytes_ < limits_.batch_bytes;
+    fill_bytes_ = slowed ? std::min(fill_bytes_, limits.batch_bytes) : limits.batch_bytes;
+    limits.trim_groups = std::move(limits_.trim_groups);
+    limits_ = std::move(limits);
+}
+
+bool LoaderCore::has_asked() const noexcept {
+    return pg_known_ && (redis_ == RedisLink::kReading || counts_.redis_failures != 0);
+}
+
 uint64_t LoaderCore::buffered_bytes() const noexcept {
     return (filling_ ? filling_->bytes() : 0) + (storing_ ? storing_->bytes() : 0);
 }

@@ -5,6 +5,7 @@
 
 #include "daemon/clock.hpp"
 #include "daemon/log.hpp"
+#include "daemon/pulse.hpp"
 
 namespace sluice {
 namespace {
@@ -29,12 +30,16 @@ bool is_well(const KeeperFigures& figures) noexcept {
     return figures.known && figures.durability.whole() && figures.partitions.tomorrow;
 }
 
+Retention retention_of(const Settings& settings) {
+    return {settings.storage_keep_days, settings.storage_keep_mb * 1024 * 1024};
+}
+
 }  // namespace
 
-Keeper::Keeper(const Settings& settings, StopSignals* done)
-    : retention_{settings.storage_keep_days, settings.storage_keep_mb * 1024 * 1024},
-      connection_(options_of(settings)),
+Keeper::Keeper(const Settings& settings, Signals* done)
+    : connection_(options_of(settings)),
       later_limit_(kWarnIntervalUs),
+      retention_(retention_of(settings)),
       done_(done) {}
 
 void Keeper::start() {
@@ -45,7 +50,14 @@ void Keeper::start() {
 void Keeper::stop() {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
-    stop_asked_.notify_all();
+    asked_.notify_all();
+}
+
+void Keeper::apply(const Settings& settings) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    retention_ = retention_of(settings);
+    applied_ = true;
+    asked_.notify_all();
 }
 
 void Keeper::join() {
@@ -60,14 +72,19 @@ KeeperFigures Keeper::figures() const {
 }
 
 void Keeper::run() noexcept {
+    pulse_as("keeper");
     try {
         std::unique_lock<std::mutex> lock(mutex_);
         while (!stopping()) {
+            const Retention retention = retention_;
+            applied_ = false;
             lock.unlock();
-            round();
+            round(retention);
             lock.lock();
             const auto pause = is_well(figures_) ? kPause : kUnwellPause;
-            stop_asked_.wait_for(lock, pause, [this] { return stopping(); });
+            pulse_rest();
+            asked_.wait_for(lock, pause, [this] { return stopping() || applied_; });
+            pulse();
         }
     } catch (const std::exception& error) {
         log_error("the keeper failed").with("error", error.what());
@@ -77,14 +94,14 @@ void Keeper::run() noexcept {
 }
 
 // Connected for the round only: it is short, and seldom.
-void Keeper::round() {
+void Keeper::round(const Retention& retention) {
     // That Postgres is away is what the consumers say.
     if (!connection_.connect()) {
         return;
     }
     look();
     uint64_t left_out = 0;
-    if (!drop_old_logs(&connection_, retention_, [this] { return stopping(); }) &&
+    if (!drop_old_logs(&connection_, retention, [this] { return stopping(); }) &&
         later_limit_.allow(steady_us(), &left_out)) {
         log_warn("old logs are dropped later")
             .with("sqlstate", connection_.error().sqlstate)

@@ -20,11 +20,13 @@ namespace sluice {
 class Keeper {
   public:
     // done is told when it has stopped.
-    Keeper(const Settings& settings, StopSignals* done);
+    Keeper(const Settings& settings, Signals* done);
 
     // Runs a round now and then.
     void start();
     void stop();
+    // While it runs: with a round at once.
+    void apply(const Settings& settings);
     [[nodiscard]] bool stopped() const noexcept { return !running_; }
     // Once it has stopped.
     void join();
@@ -34,20 +36,22 @@ class Keeper {
   private:
     [[nodiscard]] bool stopping() const noexcept { return stopping_; }
     void run() noexcept;
-    void round();
+    void round(const Retention& retention);
     void look();
     void tell_change(const PgDurability& durability);
 
-    Retention retention_;
     PgConnection connection_;
     LogLimit later_limit_;
     std::thread thread_;
-    mutable std::mutex mutex_;  // of figures_, and so that stop_asked_ is not missed
+    // Of retention_, applied_ and figures_, and so that asked_ is not missed.
+    mutable std::mutex mutex_;
+    Retention retention_;
+    bool applied_ = false;  // since the last round began
     KeeperFigures figures_;
-    std::condition_variable stop_asked_;
+    std::condition_variable asked_;
     std::atomic<bool> stopping_{false};
     std::atomic<bool> running_{false};
-    StopSignals* done_;
+    Signals* done_;
 };
 
 }  // namespace sluice

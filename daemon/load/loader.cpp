@@ -19,36 +19,72 @@
 namespace sluice {
 namespace {
 
-// How long a stopping loader may take to finish its transactions and acknowledge.
-constexpr int64_t kStopMs = 8000;
-
 class Loader {
   public:
-    Loader(const Settings& settings, StopSignals* signals);
+    explicit Loader(Service* service);
     int run();
 
   private:
+    void apply(const Settings& settings);
+    bool has_asked();
+    LoadFigures figures();
+    std::string status();
     bool all_stopped() const;
     bool wait_stopped();
     void start_listening();
     void answer(Exchange* exchange);
 
+    Service* service_;
     const Settings& settings_;
     std::deque<Consumer> consumers_;
     Keeper keeper_;
-    StopSignals* signals_;
     HttpServer metrics_;  // the last: what it tells of outlives it
 };
 
-Loader::Loader(const Settings& settings, StopSignals* signals)
-    : settings_(settings),
-      keeper_(settings, signals),
-      signals_(signals),
+Loader::Loader(Service* service)
+    : service_(service),
+      settings_(service->settings()),
+      keeper_(settings_, service->signals()),
       metrics_([this](Exchange* exchange) { answer(exchange); }) {
-    for (int64_t number = 0; number < settings.load_consumers; ++number) {
-        consumers_.emplace_back(settings, settings.load_name + "-" + std::to_string(number),
-                                signals);
+    for (int64_t number = 0; number < settings_.load_consumers; ++number) {
+        consumers_.emplace_back(settings_, settings_.load_name + "-" + std::to_string(number),
+                                service->signals());
     }
+}
+
+void Loader::apply(const Settings& settings) {
+    for (Consumer& consumer : consumers_) {
+        consumer.apply(settings);
+    }
+    keeper_.apply(settings);
+}
+
+// A store that is away is waited for; that is no reason not to be ready.
+bool Loader::has_asked() {
+    return std::all_of(consumers_.begin(), consumers_.end(),
+                       [](Consumer& consumer) { return consumer.has_asked(); });
+}
+
+LoadFigures Loader::figures() {
+    LoadFigures figures;
+    for (Consumer& consumer : consumers_) {
+        consumer.add_to(&figures);
+    }
+    return figures;
+}
+
+std::string Loader::status() {
+    const LoadFigures now = figures();
+    std::string text = now.backlog_known ? std::to_string(now.backlog.records) + " records wait, "
+                                         : std::string("what waits is not known, ");
+    text.append(std::to_string(now.counts.rows_stored)).append(" stored");
+    if (now.redis_connections < now.consumers) {
+        text.append("; redis is away");
+    }
+    if (now.postgres_up < now.consumers) {
+        text.append("; postgres is away");
+    }
+    return text;
 }
 
 bool Loader::all_stopped() const {
@@ -62,7 +98,7 @@ bool Loader::wait_stopped() {
     const int64_t deadline_us = steady_us() + kStopMs * 1000;
     while (!all_stopped()) {
         const int64_t left_ms = (deadline_us - steady_us()) / 1000;
-        if (left_ms <= 0 || signals_->wait(left_ms) == StopSignals::Event::kSignal) {
+        if (left_ms <= 0 || service_->signals()->wait_stopping(left_ms) == Signals::Event::kStop) {
             return false;
         }
     }
@@ -87,13 +123,9 @@ void Loader::answer(Exchange* exchange) {
         exchange->answer(problem_response({404, "not_found", "Nothing is here."}));
         return;
     }
-    LoadFigures figures;
-    for (Consumer& consumer : consumers_) {
-        consumer.add_to(&figures);
-    }
     HttpResponse response;
     response.content_type = kMetricsContentType;
-    response.body = load_metrics(settings_.load_name, figures, keeper_.figures());
+    response.body = load_metrics(settings_.load_name, figures(), keeper_.figures());
     exchange->answer(std::move(response));
 }
 
@@ -103,7 +135,8 @@ int Loader::run() {
         consumer.start();
     }
     keeper_.start();
-    if (signals_->wait(-1) == StopSignals::Event::kFinished) {
+    if (!service_->run({[this] { return has_asked(); }, [this] { return status(); },
+                        [this](const Settings& settings) { apply(settings); }})) {
         // Only by a failure does a consumer end before it is told to. Whoever runs this process
         // starts it again.
         _exit(1);
@@ -128,13 +161,14 @@ int Loader::run() {
 
 }  // namespace
 
-int run_loader(const Settings& settings, StopSignals* signals) {
+int run_loader(Service* service) {
+    const Settings& settings = service->settings();
     log_info("loader starts")
         .with("name", settings.load_name)
         .with("consumers", settings.load_consumers)
         .with("stream", settings.redis_stream)
         .with("group", settings.redis_group);
-    return Loader(settings, signals).run();
+    return Loader(service).run();
 }
 
 }  // namespace sluice

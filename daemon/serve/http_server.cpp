@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "daemon/clock.hpp"
+#include "daemon/pulse.hpp"
 #include "daemon/serve/listen_socket.hpp"
 #include "daemon/serve/problems.hpp"
 
@@ -67,6 +68,9 @@ struct HttpCallbacks {
                 exchange->response_ = problem_response(
                     {405, "method_not_allowed", "Only GET and HEAD are answered here."});
                 exchange->response_.allow = "GET, HEAD";
+            } else if (server->refusing_ && server->handed_) {
+                // Closed without an answer: the next server gives it, on another connection.
+                return MHD_NO;
             } else if (server->refusing_) {
                 exchange->response_ =
                     problem_response({503, "server_unavailable", "The server is stopping."});
@@ -74,7 +78,7 @@ struct HttpCallbacks {
             } else {
                 // Resting before the handler runs: whoever answers may do so at once.
                 MHD_suspend_connection(exchange->connection_);
-                server->handler_(exchange);
+                server->handle(exchange);
                 return MHD_YES;
             }
         }
@@ -128,7 +132,16 @@ HttpServer::~HttpServer() {
 }
 
 void HttpServer::start(const std::string& listen) {
-    listen_fd_ = open_listen_socket(listen);
+    start_on(open_listen_socket(listen));
+}
+
+void HttpServer::start_handed(int listen_fd) {
+    handed_ = true;
+    start_on(listen_fd);
+}
+
+void HttpServer::start_on(int listen_fd) {
+    listen_fd_ = listen_fd;
     daemon_ = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, nullptr,
         nullptr, &HttpCallbacks::access, this, MHD_OPTION_EXTERNAL_LOGGER, &HttpCallbacks::log,
@@ -140,6 +153,18 @@ void HttpServer::start(const std::string& listen) {
     if (daemon_ == nullptr) {
         throw std::runtime_error("the HTTP server does not start");
     }
+}
+
+// Its thread is libmicrohttpd's, and known to be ours only here.
+void HttpServer::handle(Exchange* exchange) {
+    static thread_local bool watched = false;
+    if (!watched) {
+        pulse_as("http");
+        watched = true;
+    }
+    pulse();
+    handler_(exchange);
+    pulse_rest();
 }
 
 bool HttpServer::respond(Exchange* exchange) {
@@ -180,8 +205,11 @@ void HttpServer::quiesce() {
     if (daemon_ != nullptr && !quiet_.exchange(true)) {
         MHD_quiesce_daemon(daemon_);
         // It only accepts no more. Without this, clients would wait in the kernel's queue until the
-        // socket is closed, which it must not be before the daemon has stopped.
-        shutdown(listen_fd_, SHUT_RDWR);
+        // socket is closed, which it must not be before the daemon has stopped. In a socket that
+        // the next server will have they are to wait.
+        if (!handed_) {
+            shutdown(listen_fd_, SHUT_RDWR);
+        }
     }
 }
 

@@ -72,6 +72,9 @@ class HttpServer {
 
     // "unix:/path" or "host:port"; throws std::runtime_error with what is wrong.
     void start(const std::string& listen);
+    // On a socket that is another server's next. Whoever connects when this one is quiet waits in
+    // it.
+    void start_handed(int listen_fd);
 
     // No new connections from here on; each answer closes its connection. The socket's file stays:
     // the next server replaces it, and meanwhile connecting is refused, which is what it is.
@@ -86,12 +89,15 @@ class HttpServer {
 
   private:
     friend struct HttpCallbacks;
+    void start_on(int listen_fd);
+    void handle(Exchange* exchange);
     bool respond(Exchange* exchange);
 
     Handler handler_;
     Over over_;
     MHD_Daemon* daemon_ = nullptr;
     int listen_fd_ = -1;
+    bool handed_ = false;
     std::mutex log_mutex_;
     LogLimit log_limit_{1000 * 1000};
     std::atomic<int> open_exchanges_{0};

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "daemon/clock.hpp"
+#include "daemon/pulse.hpp"
 #include "daemon/serve/hits.hpp"
 #include "daemon/serve/page.hpp"
 #include "daemon/serve/problems.hpp"
@@ -36,7 +37,9 @@ HttpResponse nobody_is_there() {
 }  // namespace
 
 QueryPool::QueryPool(const Settings& settings, const SettledHorizon* horizon)
-    : horizon_(horizon), queue_max_(static_cast<size_t>(settings.serve_queue)) {
+    : horizon_(horizon),
+      queue_max_(static_cast<size_t>(settings.serve_queue)),
+      query_timeout_ms_(settings.serve_query_timeout_ms) {
     options_.login = pg_login_of(settings, PgUser::kReader);
     options_.application_name = "sluiced-serve";
     // When the one who asks has gone, the connection is closed, and Postgres notices; older than 14
@@ -45,7 +48,7 @@ QueryPool::QueryPool(const Settings& settings, const SettledHorizon* horizon)
         "SET default_transaction_read_only = on; SET TimeZone = 'UTC';"
         " SELECT set_config(name, '500ms', false) FROM pg_settings"
         " WHERE name = 'client_connection_check_interval'";
-    options_.timeout_ms = settings.serve_query_timeout_ms;
+    options_.timeout_ms = query_timeout_ms_;
     for (int64_t i = 0; i < settings.serve_workers; ++i) {
         threads_.emplace_back([this] { work(); });
     }
@@ -62,14 +65,20 @@ QueryPool::~QueryPool() {
     }
 }
 
+void QueryPool::apply(const Settings& settings) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    queue_max_ = static_cast<size_t>(settings.serve_queue);
+    query_timeout_ms_ = settings.serve_query_timeout_ms;
+}
+
 void QueryPool::submit(Exchange* exchange, const Query& query) {
     {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (queue_.size() == queue_max_) {
+        if (queue_.size() >= queue_max_) {
             drop_gone();
         }
         if (queue_.size() < queue_max_ && !stopping_) {
-            queue_.push_back({exchange, query});
+            queue_.push_back({exchange, query, 0});
             exchange = nullptr;
         }
     }
@@ -93,22 +102,27 @@ void QueryPool::drop_gone() {
 
 bool QueryPool::next_job(Job* job) {
     std::unique_lock<std::mutex> lock(mutex_);
+    pulse_rest();
     changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    pulse();
     if (queue_.empty()) {
         return false;
     }
     *job = queue_.front();
     queue_.pop_front();
+    job->timeout_ms = query_timeout_ms_;
     ++figures_.running;
     return true;
 }
 
 void QueryPool::work() {
+    pulse_as("query");
     PgConnection connection(options_);
     for (Job job{}; next_job(&job);) {
         const bool had_connection = connection.is_open();
+        connection.set_timeout(job.timeout_ms);
         connection.work_for(job.exchange->client_fd());
-        HttpResponse response = run(&connection, *job.exchange, job.query);
+        HttpResponse response = run(&connection, job);
         connection.work_for(-1);
         job_done(had_connection, connection.is_open());
         job.exchange->answer(std::move(response));
@@ -137,34 +151,33 @@ QueryFigures QueryPool::figures() const {
     return figures;
 }
 
-HttpResponse QueryPool::run(PgConnection* connection, const Exchange& exchange,
-                            const Query& query) noexcept {
+HttpResponse QueryPool::run(PgConnection* connection, const Job& job) noexcept {
     try {
-        return try_run(connection, exchange, query);
+        return try_run(connection, job);
     } catch (const std::exception& error) {
         log_error("a query failed").with("error", error.what());
         return database_unavailable();
     }
 }
 
-bool QueryPool::ask(PgConnection* connection, const Query& query, HttpResponse* response) const {
+bool QueryPool::ask(PgConnection* connection, const Job& job, HttpResponse* response) const {
     const int64_t now_us = wall_us();
-    switch (query.kind) {
+    switch (job.query.kind) {
         case QueryKind::kLogs:
             return answer_page(
-                connection, query,
-                {now_us, horizon_->settled_us(), steady_us() + options_.timeout_ms * 1000 / 2},
+                connection, job.query,
+                {now_us, horizon_->settled_us(), steady_us() + job.timeout_ms * 1000 / 2},
                 response);
         case QueryKind::kStats:
             return answer_stats(connection, response);
         case QueryKind::kHits:
-            return answer_hits(connection, query, now_us, response);
+            return answer_hits(connection, job.query, now_us, response);
     }
     return false;
 }
 
-HttpResponse QueryPool::try_run(PgConnection* connection, const Exchange& exchange,
-                                const Query& query) {
+HttpResponse QueryPool::try_run(PgConnection* connection, const Job& job) {
+    const Exchange& exchange = *job.exchange;
     // Twice, since a connection that rested may have been closed by then; reading twice is no harm.
     for (int attempt = 0; attempt < 2; ++attempt) {
         if (exchange.client_has_gone()) {
@@ -177,7 +190,7 @@ HttpResponse QueryPool::try_run(PgConnection* connection, const Exchange& exchan
         }
         HttpResponse response;
         const int64_t began_at_us = steady_us();
-        const bool answered = ask(connection, query, &response);
+        const bool answered = ask(connection, job, &response);
         const bool gone = !answered && exchange.client_has_gone();
         const bool too_slow = !answered && connection->error().sqlstate == kQueryCancelled;
         count(answered   ? QueryEnd::kDone

@@ -31,21 +31,22 @@ class QueryPool {
 
     [[nodiscard]] QueryFigures figures() const;
 
+    // While it runs: from the next query of each thread on.
+    void apply(const Settings& settings);
+
   private:
     struct Job {
         Exchange* exchange;
         Query query;
+        int64_t timeout_ms = 0;
     };
 
     void work();
     void drop_gone();
     bool next_job(Job* job);
-    [[nodiscard]] HttpResponse run(PgConnection* connection, const Exchange& exchange,
-                                   const Query& query) noexcept;
-    [[nodiscard]] bool ask(PgConnection* connection, const Query& query,
-                           HttpResponse* response) const;
-    [[nodiscard]] HttpResponse try_run(PgConnection* connection, const Exchange& exchange,
-                                       const Query& query);
+    [[nodiscard]] HttpResponse run(PgConnection* connection, const Job& job) noexcept;
+    [[nodiscard]] bool ask(PgConnection* connection, const Job& job, HttpResponse* response) const;
+    [[nodiscard]] HttpResponse try_run(PgConnection* connection, const Job& job);
     [[nodiscard]] bool connect(PgConnection* connection, const Exchange& exchange);
     void count(QueryEnd end, int64_t took_us = 0);
     void job_done(bool had_connection, bool has_connection);
@@ -53,10 +54,11 @@ class QueryPool {
 
     PgOptions options_;
     const SettledHorizon* horizon_;
-    size_t queue_max_;
     std::atomic<int64_t> down_until_us_{0};
 
     mutable std::mutex mutex_;  // of what follows
+    size_t queue_max_;
+    int64_t query_timeout_ms_;
     QueryFigures figures_;
     std::condition_variable changed_;
     std::deque<Job> queue_;

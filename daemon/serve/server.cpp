@@ -6,6 +6,7 @@
 #include "daemon/clock.hpp"
 #include "daemon/log.hpp"
 #include "daemon/metrics_page.hpp"
+#include "daemon/serve/handed_socket.hpp"
 #include "daemon/serve/http_server.hpp"
 #include "daemon/serve/problems.hpp"
 #include "daemon/serve/query_pool.hpp"
@@ -15,9 +16,9 @@
 namespace sluice {
 namespace {
 
-// How long a stopping server waits for the answers that are under way.
-constexpr int64_t kStopMs = 8000;
 constexpr int64_t kStopLookMs = 20;
+// Within this the request is there of whoever had connected.
+constexpr int64_t kConnectedMs = 100;
 constexpr std::string_view kLogsPath = "/api/logs";
 constexpr std::string_view kStatsPath = "/api/stats";
 constexpr std::string_view kHitsPath = "/api/hits";
@@ -47,6 +48,13 @@ class Api {
                   }) {}
 
     [[nodiscard]] HttpServer& server() noexcept { return server_; }
+
+    void apply(const Settings& settings) { pool_.apply(settings); }
+    [[nodiscard]] std::string status() const {
+        const QueryFigures queries = pool_.figures();
+        return std::to_string(queries.running) + " queries run, " +
+               std::to_string(queries.waiting) + " wait";
+    }
 
   private:
     void route(Exchange* exchange) {
@@ -90,9 +98,10 @@ class Api {
 };
 
 // False if it took too long.
-bool wait_for_answers(const HttpServer& server, int64_t until_us, StopSignals* signals) {
+bool wait_for_answers(const HttpServer& server, int64_t until_us, Signals* signals) {
     while (server.open_exchanges() != 0) {
-        if (steady_us() >= until_us || signals->wait(kStopLookMs) == StopSignals::Event::kSignal) {
+        if (steady_us() >= until_us ||
+            signals->wait_stopping(kStopLookMs) == Signals::Event::kStop) {
             return false;
         }
     }
@@ -101,9 +110,12 @@ bool wait_for_answers(const HttpServer& server, int64_t until_us, StopSignals* s
 
 // Requests on the connections that are open are answered, each closing its connection. A few may
 // rest idle until the end, so the last look is at a server that lets no request rest any more.
-bool drain(HttpServer* server, StopSignals* signals) {
+bool drain(HttpServer* server, Signals* signals) {
     const int64_t until_us = steady_us() + kStopMs * 1000;
     server->quiesce();
+    if (signals->wait_stopping(kConnectedMs) == Signals::Event::kStop) {
+        return false;
+    }
     if (!wait_for_answers(*server, until_us, signals)) {
         return false;
     }
@@ -113,14 +125,22 @@ bool drain(HttpServer* server, StopSignals* signals) {
 
 }  // namespace
 
-int run_server(const Settings& settings, StopSignals* signals) {
+int run_server(Service* service) {
+    const Settings& settings = service->settings();
     Api api(settings);
     HttpServer& server = api.server();
-    server.start(settings.serve_listen);
-    log_info("server starts").with("listen", settings.serve_listen);
-    while (signals->wait(-1) != StopSignals::Event::kSignal) {}
+    const int handed = handed_listen_socket();
+    if (handed >= 0) {
+        server.start_handed(handed);
+    } else {
+        server.start(settings.serve_listen);
+    }
+    log_info("server starts")
+        .with("listen", handed >= 0 ? "the socket handed over" : settings.serve_listen);
+    static_cast<void>(service->run({[] { return true; }, [&api] { return api.status(); },
+                                    [&api](const Settings& changed) { api.apply(changed); }}));
     log_info("stopping: answers under way are finished first");
-    if (!drain(&server, signals)) {
+    if (!drain(&server, service->signals())) {
         log_warn("stopped without waiting any longer");
         _exit(1);
     }

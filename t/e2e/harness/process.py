@@ -96,6 +96,10 @@ class Process:
     def environment(self):
         return {}
 
+    def inherited_files(self):
+        """Descriptors that it gets under the same numbers."""
+        return ()
+
     def is_ready(self):
         raise NotImplementedError
 
@@ -133,6 +137,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=self.inherited_files(),
             )
 
     def wait_ready(self):

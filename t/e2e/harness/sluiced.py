@@ -8,6 +8,7 @@ import subprocess
 from . import build
 from .checks import event_of
 from .process import Process
+from .service_manager import command_with_socket, held_socket
 
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
@@ -91,6 +92,19 @@ class UnixConnection(http.client.HTTPConnection):
 class Server(Sluiced):
     name = "sluiced-serve"
     verb = "serve"
+
+    listening = None  # a socket that it is handed at its start
+
+    def command(self):
+        command = super().command()
+        return command_with_socket(self.listening, command) if self.listening else command
+
+    def inherited_files(self):
+        return (self.listening.fileno(),) if self.listening else ()
+
+    def hold_socket(self):
+        """From the next start on, as a service manager does: it outlives the server."""
+        self.listening = held_socket(self.folder / "serve.sock")
 
     def connection(self):
         """Past nginx, straight to the server."""

@@ -50,6 +50,29 @@ void a_slow_postgres_gets_smaller_batches_and_larger_ones_again(void**) {
     assert_true(grown > 6 * 1024 * 1024 && grown <= 8 * 1024 * 1024);
 }
 
+void a_change_of_its_limits_is_taken_at_once(void**) {
+    Driver driver(patient());
+    LoadLimits limits = patient();
+    limits.batch_bytes = 2 * 1024 * 1024;
+    driver.core().set_limits(limits);
+    const uint64_t small = store_full_batch(&driver, kSecondUs / 10);
+    assert_true(small > 1024 * 1024 && small <= limits.batch_bytes);
+    limits.batch_bytes = 4 * 1024 * 1024;
+    driver.core().set_limits(limits);
+    assert_true(store_full_batch(&driver, kSecondUs) > 3 * 1024 * 1024);
+    // But a Postgres that is slow is not given more than before.
+    limits.batch_bytes = 8 * 1024 * 1024;
+    driver.core().set_limits(limits);
+    assert_true(store_full_batch(&driver, kSecondUs / 10) <= 2 * 1024 * 1024);
+    limits.batch_age_us = kSecondUs;
+    driver.core().set_limits(limits);
+    driver.read(RedisStep::kReadNew, {1});
+    assert_int_equal(driver.pg_until(PgStep::kCopy).rows.count, 2);
+    // The groups stay: without them nothing would be trimmed, or all of it.
+    assert_int_equal(driver.redis_until(RedisStep::kInspectPending).group.size(),
+                     std::string("log_workers").size());
+}
+
 void a_batch_never_becomes_so_small_that_nothing_is_read(void**) {
     Driver driver(patient());
     for (int i = 0; i < 30; ++i) {
@@ -163,6 +186,7 @@ int main() {
     using namespace sluice::test;
     const CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_postgres_gets_smaller_batches_and_larger_ones_again),
+        cmocka_unit_test(a_change_of_its_limits_is_taken_at_once),
         cmocka_unit_test(a_batch_never_becomes_so_small_that_nothing_is_read),
         cmocka_unit_test(rows_that_took_too_long_are_copied_in_parts_when_some_are_bad),
         cmocka_unit_test(rows_that_took_too_long_are_copied_in_parts),

@@ -54,6 +54,10 @@ void every_setting_stands_there_as_it_is(void**) {
                          file_name_of(setting).c_str());
             }
         }
+        if ((described.comment.find("; SIGHUP") != std::string::npos) != setting.live) {
+            fail_msg("conf/sluiced.toml is wrong about SIGHUP above %s",
+                     file_name_of(setting).c_str());
+        }
     }
 }
 

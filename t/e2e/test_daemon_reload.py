@@ -1,0 +1,159 @@
+"""SIGHUP: settings are read anew, and taken over as far as a running process can."""
+
+import signal
+import time
+
+import pytest
+
+from harness.exact import Sent
+from harness.waiting import wait_until
+
+READ_ANEW = "settings are read anew"
+WRONG = "settings are wrong: those from before stay"
+
+
+@pytest.fixture
+def stack(make_stack):
+    stack = make_stack()
+    stack.sent = Sent(stack)
+    return stack
+
+
+def edit(part, **values):
+    """Settings by their keys, as all of these are in one section only."""
+    for key, value in values.items():
+        lines = part.conf.splitlines()
+        at, = [number for number, line in enumerate(lines) if line.startswith(f"{key} = ")]
+        lines[at] = f"{key} = {value}"
+        part.conf = "\n".join(lines)
+    part.before_start()
+
+
+def reload(part, message=READ_ANEW):
+    """What it says to that."""
+    said = len(part.events(message))
+    part.signal(signal.SIGHUP)
+    wait_until(lambda: len(part.events(message)) > said, 10, message)
+    return part.events(message)[-1]
+
+
+def test_what_can_be_changed_is_and_the_rest_is_named(stack):
+    edit(stack.loader, batch_age_ms=60000)
+    stack.start_loading()
+    stack.sent.add(3)
+    time.sleep(1)
+    assert stack.rows() == 0, "the batch is not old enough"
+    edit(stack.loader, batch_age_ms=0, consumers=2, name='"other"')
+    assert reload(stack.loader)["changed"] == "load.batch_age_ms"
+    stack.wait_rows(9)
+    restart, = stack.loader.events("changed settings need a restart")
+    assert (restart["level"], restart["settings"]) == ("WARN", "load.name, load.consumers")
+    # As long as they differ, and only those.
+    edit(stack.loader, consumers=1)
+    assert reload(stack.loader)["changed"] == "nothing"
+    assert stack.loader.events("changed settings need a restart")[-1]["settings"] == "load.name"
+    stack.sent.check()
+
+
+def test_wrong_settings_change_nothing(stack):
+    stack.allow(WRONG)
+    stack.start_loading()
+    edit(stack.loader, batch_rows=7, batch_age_ms='"never"')
+    lines = len(stack.loader.log_text().splitlines())
+    said = reload(stack.loader, WRONG)
+    assert said["level"] == "ERROR"
+    assert "sluiced.toml:" in said["error"] and "load.batch_age_ms is no whole number" in said["error"]
+    stack.sent.add(5)
+    stack.sent.check()
+    stack.loader.conf_path.unlink()
+    assert "cannot read" in reload(stack.loader, WRONG)["error"]
+    assert not stack.loader.events(READ_ANEW)
+    said = [line for line in stack.loader.log_text().splitlines()[lines:] if "settings" in line]
+    assert len(said) == 2, "a line for each"
+    edit(stack.loader, batch_age_ms=50)
+    assert reload(stack.loader)["changed"] == "load.batch_rows"
+
+
+def test_the_level_of_the_log(stack):
+    stack.start_loading()
+    edit(stack.loader, level='"warn"')
+    stack.loader.signal(signal.SIGHUP)
+    stack.redis.kill()
+    wait_until(lambda: stack.loader.events("redis failed, trying again"), 10)
+    stack.redis.start()
+    stack.sent.add(2)
+    stack.sent.check()
+    assert not stack.loader.events(READ_ANEW) and not stack.loader.events("redis is back")
+    edit(stack.loader, level='"info"')
+    assert reload(stack.loader)["changed"] == "log.level"
+
+
+def test_from_when_on_entries_are_taken_over(stack):
+    edit(stack.loader, claim_idle_ms=86400000)
+    stack.redis.start()
+    stack.postgres.start()
+    stack.redis.client.xgroup_create("logs:stream", "log_workers", "0", mkstream=True)
+    stack.sent.add(3)
+    stack.redis.client.xreadgroup("log_workers", "gone", {"logs:stream": ">"})
+    stack.loader.start()
+    stack.sent.add(1)
+    stack.wait_rows(3)
+    edit(stack.loader, claim_idle_ms=1000)
+    assert reload(stack.loader)["changed"] == "load.claim_idle_ms"
+    stack.wait_rows(12, timeout=40)
+
+
+def test_for_how_long_logs_are_kept(stack):
+    stack.start_loading()
+    now_ms = int(time.time() * 1000)
+    for days in (40, 0):
+        stack.sent.add(t_ms=now_ms - days * 86400000)
+    stack.wait_rows(6)
+    edit(stack.loader, keep_days=30)
+    assert reload(stack.loader)["changed"] == "storage.keep_days"
+    wait_until(lambda: stack.rows() == 3, 20, "the old day is dropped")
+
+
+def test_how_long_a_query_may_take(stack):
+    for part in (stack.redis, stack.postgres, stack.server):
+        part.start()
+
+    def ask():
+        connection = stack.server.connection()
+        connection.timeout = 10
+        connection.request("GET", "/api/logs/d")
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    assert ask()[0] == 200
+    edit(stack.server, query_timeout_ms=300, queue=1, workers=5, batch_rows=3)
+    assert reload(stack.server)["changed"] == "serve.queue, serve.query_timeout_ms"
+    assert stack.server.events("changed settings need a restart")[-1]["settings"] == "serve.workers"
+    lock = stack.postgres.connect()
+    lock.autocommit = False
+    lock.cursor().execute("LOCK TABLE logs IN ACCESS EXCLUSIVE MODE")
+    began = time.monotonic()
+    status, body = ask()
+    assert status == 503 and b"query_timeout" in body
+    assert time.monotonic() - began < 3
+    lock.close()
+    assert ask()[0] == 200
+
+
+def test_a_password_that_changes_needs_no_signal(stack):
+    password = stack.folder / "password"
+    password.write_text("first\n")
+    stack.redis.conf += "requirepass first\n"
+    stack.redis.client.connection_pool.connection_kwargs["password"] = "first"
+    stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = str(password)
+    stack.start_loading()
+    stack.sent.add(2)
+    stack.sent.check()
+    password.write_text("second\n")
+    stack.redis.client.config_set("requirepass", "second")
+    stack.redis.client.connection_pool.connection_kwargs["password"] = "second"
+    for client in stack.redis.client.client_list():
+        if client["name"] == "sluiced-load":
+            stack.redis.client.client_kill_filter(_id=client["id"])
+    stack.sent.add(2)
+    stack.sent.check()
