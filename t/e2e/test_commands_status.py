@@ -1,6 +1,7 @@
 """sluiced status: what it tells is what is there."""
 
 import json
+import socket
 import threading
 import time
 
@@ -176,3 +177,29 @@ def test_redis_that_is_away(stack):
     assert now["postgres"]["error"] == ""
     stack.redis.start()
     wait_told(stack)
+
+
+def test_a_redis_that_closes_the_connection_is_told(make_stack):
+    """And is no reason to end without a word."""
+    stack = make_stack()
+    stack.postgres.start()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(stack.redis.socket_path))
+        listening.listen(8)
+
+        def greet_and_close():
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                connection.recv(4096)
+                connection.sendall(b"+OK\r\n")
+                connection.close()
+
+        threading.Thread(target=greet_and_close, daemon=True).start()
+        for command in ("status", "check"):
+            done = stack.loader.run(command)
+            assert done.returncode == 1, (done.returncode, done.stderr)
+            assert "redis" in done.stdout + done.stderr
+        listening.shutdown(socket.SHUT_RDWR)

@@ -1,11 +1,13 @@
 """SIGHUP: settings are read anew, and taken over as far as a running process can."""
 
+import re
 import signal
 import time
 
 import pytest
 
 from harness.exact import Sent
+from harness.sluiced import UnixConnection
 from harness.waiting import wait_until
 
 READ_ANEW = "settings are read anew"
@@ -35,6 +37,12 @@ def reload(part, message=READ_ANEW):
     part.signal(signal.SIGHUP)
     wait_until(lambda: len(part.events(message)) > said, 10, message)
     return part.events(message)[-1]
+
+
+def metrics(stack):
+    connection = UnixConnection(stack.folder / "load.sock")
+    connection.request("GET", "/metrics")
+    return connection.getresponse().read().decode()
 
 
 def test_what_can_be_changed_is_and_the_rest_is_named(stack):
@@ -109,9 +117,11 @@ def test_for_how_long_logs_are_kept(stack):
     for days in (40, 0):
         stack.sent.add(t_ms=now_ms - days * 86400000)
     stack.wait_rows(6)
+    # By now it has looked round, and has all it wants.
+    wait_until(lambda: re.search(r"\nsluice_loader_tomorrow_partition\S* 1\n", metrics(stack)), 30)
     edit(stack.loader, keep_days=30)
     assert reload(stack.loader)["changed"] == "storage.keep_days"
-    wait_until(lambda: stack.rows() == 3, 20, "the old day is dropped")
+    wait_until(lambda: stack.rows() == 3, 8, "the old day is dropped")
 
 
 def test_how_long_a_query_may_take(stack):
