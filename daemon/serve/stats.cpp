@@ -9,9 +9,10 @@ namespace {
 
 constexpr const char* kCacheControl = "max-age=3, stale-while-revalidate=3";
 constexpr const char* kSums =
-    "SELECT l::text, coalesce(sum(n), 0)::bigint"
-    " FROM unnest(enum_range(NULL::log_level)) AS l LEFT JOIN counters_day ON log_level = l"
-    " GROUP BY l ORDER BY l";
+    "SELECT known.level::text, coalesce(sum(n), 0)::bigint"
+    " FROM unnest(enum_range(NULL::log_level)) AS known (level)"
+    " LEFT JOIN counters_day ON log_level = known.level"
+    " GROUP BY known.level ORDER BY known.level";
 constexpr const char* kRecentDevices =
     "SELECT device_id, (extract(epoch FROM last_seen) * 1000000)::bigint"
     " FROM devices ORDER BY last_seen DESC LIMIT 10";
