@@ -203,7 +203,7 @@ def test_clients_that_leave_in_the_middle_of_a_page(make_reading):
         return [link for pid in stack.nginx.worker_pids() for fd in os.listdir(f"/proc/{pid}/fd")
                 if (link := os.readlink(f"/proc/{pid}/fd/{fd}")).startswith(cache)]
 
-    wait_until(lambda: not open_pages(), 5, "the file is open no more")
+    wait_until(lambda: len(open_pages()) <= 2, 5, "each worker has it open once")
 
 
 @pytest.mark.parametrize("edit", ["", "sendfile on;"])
@@ -268,3 +268,16 @@ def test_reloads_under_load(make_reading):
         thread.join()
     assert not wrong, wrong[:5]
     assert next(count) > 200
+
+
+def test_a_renewed_page_is_the_new_one_in_every_worker(make_reading):
+    """Each worker has the file of the old one open."""
+    stack = make_reading(workers=2)
+    numbered(stack.scripted_server, "max-age=1")
+    newest = 0
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        numbers = [Api(stack.nginx.port).get("/api/stats").json["number"] for _ in range(8)]
+        assert min(numbers) >= newest and numbers == sorted(numbers)
+        newest = max(numbers)
+    assert newest > 3
