@@ -96,6 +96,9 @@ ngx_http_sluice_redis_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *co
     redis->timer.log = cycle->log;
     redis->timer.cancelable = 1;
 
+    /* in a new worker it stands where the master began to read the configuration */
+    ngx_time_update();
+
     ngx_http_sluice_redis_connect(redis);
 
     return redis;
