@@ -1,7 +1,9 @@
 """Reload and quit under load: every request that nginx took gets its right answer."""
 
+import os
 import signal
 import threading
+import time
 
 from harness.load import Load
 from harness.waiting import wait_until
@@ -50,6 +52,35 @@ def test_reload_while_redis_hangs_answers_everyone(stack):
     assert [answer.status for answer in answers] == [200] * 40
     wait_until(lambda: not old & set(stack.nginx.leaving_worker_pids()), 15, "old workers left")
     stack.wait_rows(41)
+
+
+def test_a_configuration_that_takes_long_to_read(make_stack):
+    """A worker's clock stands, at first, where it stood when its master began to read: what has gone
+    by since then is not taken from the time that Redis has to answer its login."""
+    stack = make_stack()
+    fifo = stack.folder / "fifo"
+    os.mkfifo(fifo)
+    stack.nginx.edit("http {", f"http {{\n    ssl_password_file {fifo};")
+
+    def let_it_be_read():
+        with open(fifo, "w", encoding="ascii") as writer:
+            writer.write("secret\n")
+
+    first = threading.Thread(target=let_it_be_read)
+    first.start()
+    stack.start()
+    first.join()
+    before = set(stack.nginx.worker_pids())
+    stack.nginx.signal(signal.SIGHUP)
+    time.sleep(1.5)
+    stack.redis.pause()
+    let_it_be_read()
+    wait_until(lambda: len(set(stack.nginx.worker_pids()) - before) == 2, 10, "new workers")
+    time.sleep(0.3)
+    stack.redis.resume()
+    wait_until(lambda: not stack.nginx.leaving_worker_pids(), 15, "old workers left")
+    assert stack.api().log().status == 200
+    assert "is down" not in stack.nginx.error_text()
 
 
 def open_connections(stack):
