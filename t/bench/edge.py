@@ -154,7 +154,8 @@ class Bench:
         """redis-benchmark, adding the frames that the edge would, four in flight."""
         rows = "device-42\tINFO\t" + "x" * 90 + "\t{}\t\\N\n"
         output = subprocess.run(
-            ["redis-benchmark", "-s", self.redis.socket_path, "-c", "4", "-n", "20000", "--csv",
+            ["redis-benchmark", "-s", self.redis.socket_path, "--user", "operator",
+             "-a", "operator-secret", "-c", "4", "-n", "20000", "--csv",
              "XADD", "logs:stream", "MAXLEN", "~", "1000", "*", "v", "1", "u", "0123456789abcdef",
              "t", "1700000000000", "n", str(records), "r", rows * records],
             check=True, capture_output=True, text=True,

@@ -205,8 +205,7 @@ class Bench:
         self.folder = make_folder()
         self.redis = RedisServer(self.folder)
         self.redis.conf = self.redis.conf.replace("maxmemory 256mb", "maxmemory 8gb")
-        self.redis.client = type(self.redis.client)(
-            unix_socket_path=str(self.redis.socket_path), socket_timeout=120)
+        self.redis.client = self.redis.new_client(socket_timeout=120)
         self.postgres = PostgresServer(self.folder, self.template.data)
 
     def __enter__(self):

@@ -182,9 +182,11 @@ def test_redis_that_is_away(stack):
 
 
 def test_logins_and_passwords(stack):
-    stack.redis.client.execute_command("ACL", "SETUSER", "loader", "on", ">secret", *RIGHTS,
+    stack.allow("redis refused checker")
+    stack.redis.client.execute_command("ACL", "SETUSER", "checker", "on", ">secret", *RIGHTS,
                                        "~logs:stream*")
-    stack.loader.settings["SLUICED_REDIS_URL"] = f"unix://loader:wrong@{stack.redis.socket_path}"
+    stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = ""
+    stack.loader.settings["SLUICED_REDIS_URL"] = f"unix://checker:wrong@{stack.redis.socket_path}"
     assert trouble(stack) == {"redis_login": "FAIL"}
     assert "wrong@" not in json.dumps(Checked(stack.loader).findings)
     (stack.folder / "password").write_text("secret\n")
@@ -200,24 +202,28 @@ def test_logins_and_passwords(stack):
 
 @pytest.mark.parametrize("right", NEEDED)
 def test_each_right_that_is_missing_in_redis(stack, right):
-    acl = ["ACL", "SETUSER", "loader", "reset", "on", "nopass", *RIGHTS, "~logs:stream*"]
+    stack.allow("redis refused checker")
+    acl = ["ACL", "SETUSER", "checker", "reset", "on", "nopass", *RIGHTS, "~logs:stream*"]
     stack.redis.client.execute_command(*acl, f"-{right}")
-    stack.loader.settings["SLUICED_REDIS_URL"] = f"unix://loader:x@{stack.redis.socket_path}"
+    stack.loader.settings["SLUICED_REDIS_URL"] = f"unix://checker:x@{stack.redis.socket_path}"
+    stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = ""
     found = Checked(stack.loader)
     assert found.trouble["redis_rights"] == "FAIL"
     finding = found.findings["redis_rights"]
     assert finding["what"].endswith(f": {right}")
-    assert finding["todo"] == f"ACL SETUSER loader +{right}"
+    assert finding["todo"] == f"ACL SETUSER checker +{right}"
     # As it says.
     stack.redis.client.execute_command(*finding["todo"].split())
     assert trouble(stack) == {}
 
 
 def test_rights_that_are_about_keys_and_questions(stack):
-    stack.loader.settings["SLUICED_REDIS_URL"] = f"unix://loader:x@{stack.redis.socket_path}"
-    acl = ["ACL", "SETUSER", "loader", "reset", "on", "nopass", *RIGHTS]
+    stack.allow("redis refused checker")
+    stack.loader.settings["SLUICED_REDIS_URL"] = f"unix://checker:x@{stack.redis.socket_path}"
+    stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = ""
+    acl = ["ACL", "SETUSER", "checker", "reset", "on", "nopass", *RIGHTS]
     stack.redis.client.execute_command(*acl, "~logs:stream")
-    assert message(stack, "redis_rights").endswith("ACL SETUSER loader ~logs:stream*")
+    assert message(stack, "redis_rights").endswith("ACL SETUSER checker ~logs:stream*")
     stack.redis.client.execute_command(*acl, "~logs:stream*", "-config|get")
     assert trouble(stack) == {"redis_durability": "FAIL"}
     stack.redis.client.execute_command(*acl, "~logs:stream*", "-info")
@@ -440,6 +446,7 @@ def test_who_owns_the_tables(stack):
 
 
 def test_a_password_that_everybody_may_read(stack):
+    stack.allow("redis refused loader AUTH")
     path = stack.folder / "password"
     path.write_text("secret\n")
     for name in ("REDIS_PASSWORD_FILE", "POSTGRES_READER_PASSWORD_FILE"):

@@ -161,10 +161,12 @@ def test_dead_letters_and_durability(stack):
     stack.redis.client.config_set("maxmemory", "0")
     assert "durability everysec;" in text(stack)["redis"]
     assert "no maxmemory" in text(stack)["redis"]
-    acl = ["ACL", "SETUSER", "loader", "reset", "on", "nopass", "+@stream", "+client|setname",
+    stack.allow("redis refused poor")
+    acl = ["ACL", "SETUSER", "poor", "reset", "on", "nopass", "+@stream", "+client|setname",
            "+hgetall", "~logs:stream*"]
     stack.redis.client.execute_command(*acl)
-    stack.loader.settings["SLUICED_REDIS_URL"] = f"unix://loader:x@{stack.redis.socket_path}"
+    stack.loader.settings["SLUICED_REDIS_URL"] = f"unix://poor:x@{stack.redis.socket_path}"
+    stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = ""
     now = status(stack)
     assert now["redis"]["durability"] is None and now["redis"]["used_bytes"] is None
     assert now["backlog"]["entries"] == 0

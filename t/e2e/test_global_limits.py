@@ -9,6 +9,7 @@ import time
 import pytest
 from harness.api import Api
 from harness.limits import limited, records
+from harness.redis_server import GLOBAL_LIMITS
 from harness.waiting import wait_until
 
 SLACK_S = 0.2
@@ -32,6 +33,7 @@ def gauge(port, name):
 def start_edges(make_stack, count, edits, workers=1):
     """Redis and so many edges that know each other; no loader, no Postgres."""
     stack = make_stack(nginx_edits=edits, workers=workers)
+    stack.redis.grant("edge", GLOBAL_LIMITS)
     edges = [stack.nginx] + [stack.add_edge(workers) for _ in range(count - 1)]
     stack.redis.start()
     for edge in edges:
@@ -163,7 +165,8 @@ def test_an_edge_that_does_not_hear_keeps_its_share(make_stack):
     the machine busy, and judges pace."""
     rate, burst = 20, 40
     stack, edges = start_edges(make_stack, 2, global_limit(rate, burst))
-    stack.redis.client.execute_command("ACL", "SETUSER", "default", "-eval")
+    stack.allow("redis refused edge eval")
+    stack.redis.client.execute_command("ACL", "SETUSER", "edge", "-eval")
     for edge in edges:
         wait_until(lambda port=edge.port: gauge(port, "share") == 1, 5, "the share rules")
     assert "limits of all edges are kept as shares" in edges[0].error_text()
@@ -174,7 +177,7 @@ def test_an_edge_that_does_not_hear_keeps_its_share(make_stack):
         print(f"alone: {total} records in {seconds} s, share {share:.0f}")
         assert 0.8 * share <= total <= share + 0.1 * rate
     assert all(gauge(edge.port, "call_failures_total") > 0 for edge in edges)
-    stack.redis.client.execute_command("ACL", "SETUSER", "default", "+eval")
+    stack.redis.client.execute_command("ACL", "SETUSER", "edge", "+eval")
     for edge in edges:
         wait_until(lambda port=edge.port: gauge(port, "share") == 0, 5, "all edges hear")
 

@@ -54,6 +54,20 @@ def test_lost_state_is_noticed_and_new_frames_are_stored(stack):
     assert state_losses(stack.loader) >= len(LOSSES)
 
 
+def test_what_was_added_in_a_transaction_outlives_redis(stack):
+    """Redis runs it as the user default when it loads its append-only file."""
+    stack.loader.stop()
+    sent = Sent(stack)
+    pipeline = stack.redis.client.pipeline(transaction=True)
+    for frame in sent.frames(3):
+        pipeline.xadd(STREAM, frame)
+    pipeline.execute()
+    stack.redis.kill()
+    stack.redis.start()
+    stack.loader.start()
+    sent.check()
+
+
 def test_a_group_that_is_lost_again_and_again_under_load(stack):
     """The stream stays: nothing of it is lost, and what is read again is not stored again."""
     sent = Sent(stack)

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import subprocess
@@ -78,17 +79,21 @@ class Installation:
         except psycopg2.OperationalError:
             return False
 
-    def rows(self):
+    def query(self, sql):
         # As plain `psql -h $SLUICE_STATE sluice` would: as whoever runs this.
         connection = psycopg2.connect(
             host=str(self.state), dbname="sluice", user=pwd.getpwuid(os.geteuid()).pw_name
         )
+        connection.autocommit = True
         try:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM logs")
-                return cursor.fetchone()[0]
+                cursor.execute(sql)
+                return cursor.fetchall() if cursor.description else None
         finally:
             connection.close()
+
+    def rows(self):
+        return self.query("SELECT count(*) FROM logs")[0][0]
 
     def processes(self):
         """Living processes with the state folder in their command line."""
@@ -152,6 +157,102 @@ def test_sluiced_with_the_settings_of_what_is_up(installation):
     assert status == 0 and said.startswith("sluiced ")
     status, said = installation.run("sluiced", "check", SLUICE_STATE=str(installation.parent))
     assert status == 1 and "run scripts/up first" in said
+
+
+def redis_cli(installation, *words, user="operator", secret=None):
+    """As a human would, with the password in the file; what Redis says."""
+    password = secret or (installation.state / "secrets" / f"redis-{user}").read_text()
+    return subprocess.run(
+        ["redis-cli", "-s", installation.state / "redis.sock", "--user", user, *words],
+        env={**os.environ, "REDISCLI_AUTH": password}, capture_output=True, text=True,
+    ).stdout.strip()
+
+
+def test_each_part_has_rights_of_its_own(installation):
+    installation.up()
+    users = dict(re.findall(r"name=(\S*) .*\buser=(\S+)", redis_cli(installation, "CLIENT", "LIST")))
+    assert users["sluiced-load"] == "loader"
+    assert {user for name, user in users.items() if name.startswith("sluice-edge-")} == {"edge"}
+    said = subprocess.run(["redis-cli", "-s", installation.state / "redis.sock", "PING"],
+                          capture_output=True, text=True).stdout
+    assert "NOAUTH" in said
+    assert "NOAUTH" in redis_cli(installation, "PING", user="default", secret="x")
+    assert "NOPERM" in redis_cli(installation, "DEL", "logs:stream", user="loader")
+    assert redis_cli(installation, "ACL", "LOG", "RESET") == "OK"
+    Api(installation.port).logs("pump-7")
+    assert installation.query(
+        "SELECT DISTINCT usename::text FROM pg_stat_activity WHERE application_name"
+        " IN ('sluiced-load', 'sluiced-serve') ORDER BY 1") == [("sluice_loader",),
+                                                                ("sluice_reader",)]
+    assert installation.query("SELECT tableowner FROM pg_tables WHERE tablename = 'logs'") == [
+        ("sluice_migrator",)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has users to give it to")
+def test_secrets_are_for_those_who_need_them(installation):
+    installation.up()
+    secrets = installation.state / "secrets"
+    modes = {path.name: (path.owner(), path.group(), oct(path.stat().st_mode & 0o777))
+             for path in (secrets, *secrets.iterdir())}
+    assert modes == {
+        "secrets": ("root", "sluice", "0o750"),
+        "redis-edge": ("root", "root", "0o600"),
+        "redis-loader": ("root", "sluice", "0o640"),
+        "redis-operator": ("root", "root", "0o600"),
+    }
+    assert len({path.read_text() for path in secrets.iterdir()}) == 3
+    told = "".join(path.read_text(errors="replace") for folder in ("log", "app/conf")
+                   for path in (installation.state / folder).iterdir() if path.is_file())
+    for path in secrets.iterdir():
+        assert path.read_text() not in told
+    # The user that all of it runs as is a role with few rights in Postgres, and no superuser.
+    for role, status in (("sluice_loader", 0), ("sluice", 2), ("root", 2), ("postgres", 2)):
+        done = subprocess.run(
+            ["setpriv", "--reuid", "sluice", "--regid", "sluice", "--init-groups", "psql", "-X",
+             "-h", installation.state, "-U", role, "-d", "sluice", "-c", "SELECT 1"],
+            cwd="/", capture_output=True, text=True)
+        assert done.returncode == status, (role, done.stderr)
+
+
+def test_up_sets_users_of_redis_without_a_restart(installation):
+    installation.up()
+    before = installation.pids()
+    acl = installation.state / "app" / "conf" / "redis.acl"
+    acl.write_text(acl.read_text().replace("+xlen", ""))
+    assert redis_cli(installation, "ACL", "SETUSER", "edge", "-xlen") == "OK"
+    assert "Restarting" not in installation.up()
+    assert installation.pids() == before
+    assert "NOPERM" not in redis_cli(installation, "XLEN", "logs:stream", user="edge")
+    wait_until(lambda: installation.health() == "healthy", 20, "the edge sees it")
+
+
+def test_up_from_before_there_were_users(installation):
+    """A state folder as it was left: one user for everything, and no secrets."""
+    installation.up()
+    rows = installation.rows()
+    installation.query("DO $$ DECLARE t text; BEGIN FOR t IN SELECT oid::regclass::text FROM pg_class"
+                       " WHERE relowner = 'sluice_migrator'::regrole AND relkind IN ('r', 'p', 'S')"
+                       " AND relname !~ 'id_seq' LOOP EXECUTE 'ALTER TABLE ' || t || ' OWNER TO"
+                       " sluice'; END LOOP; END $$")
+    installation.query("ALTER TYPE log_level OWNER TO sluice")
+    installation.query("DROP FUNCTION sluice_make_partition, sluice_drop_day, sluice_forget_frames,"
+                       " sluice_forget_keys")
+    installation.query("DELETE FROM schema_migrations WHERE version >= 5")
+    for role in ("sluice_loader", "sluice_reader", "sluice_migrator"):
+        installation.query(f"DROP OWNED BY {role}")
+        installation.query(f"DROP ROLE {role}")
+    assert installation.run("down")[0] == 0
+    shutil.rmtree(installation.state / "secrets")
+    conf = installation.state / "app" / "conf"
+    (conf / "redis.acl").unlink()
+    redis_conf = (conf / "redis.conf").read_text()
+    assert "\naclfile " in redis_conf
+    (conf / "redis.conf").write_text(re.sub(r"\naclfile .*", "", redis_conf))
+    installation.up()
+    status, said = installation.run("sluiced", "check")
+    assert status == 0 and "FAIL" not in said and "warn" not in said, said
+    installation.post(2)
+    wait_until(lambda: installation.rows() == rows + 2, 20, "2 more rows are in Postgres")
 
 
 def test_up_again_is_harmless(installation):

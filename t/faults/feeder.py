@@ -21,11 +21,11 @@ POISON = row(level="LOUD")
 
 
 class Feeder(threading.Thread):
-    def __init__(self, socket_path, seed):
+    def __init__(self, server, seed):
         super().__init__()
         self.dice = random.Random(seed)
         self.name_of_seed = f"f{seed}"
-        self.client = redis.Redis(unix_socket_path=str(socket_path), socket_timeout=5)
+        self.client = server.new_client(socket_timeout=5)
         self.stopping = threading.Event()
         self.messages = []  # stored once
         self.dead = set()  # (u, position) of the dead letters

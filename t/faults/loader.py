@@ -119,7 +119,7 @@ class Soak:
         self.stack.allow("redis lost state, or its group was set back")
         self.stack.allow("a record cannot be stored: kept in dead_letters")
         self.faults = Faults(self.stack, self.dice)
-        self.feeders = [Feeder(self.stack.redis.socket_path, 2 * seed + n) for n in range(2)]
+        self.feeders = [Feeder(self.stack.redis, 2 * seed + n) for n in range(2)]
         self.done = collections.Counter()  # (fault, step)
         self.missed = collections.Counter()  # step: how often it did not come up
 

@@ -22,18 +22,18 @@ def is_bad_sluiced_line(line):
     return event is None or event["level"] == "ERROR"
 
 
+def is_allowed(line, allowed):
+    return any(re.search(pattern, line) for pattern in allowed)
+
+
 def bad_lines(folder, allowed):
     """Lines of the logs that fail a test, unless it expects them."""
-    patterns = [re.compile(pattern) for pattern in allowed]
     found = []
-
-    def is_allowed(line):
-        return any(pattern.search(line) for pattern in patterns)
 
     for path in sorted((folder / "log").iterdir()):
         lines = path.read_text(errors="replace").splitlines()
         if path.name.startswith("sanitizer."):
-            text = "\n".join(line for line in lines if not is_allowed(line))
+            text = "\n".join(line for line in lines if not is_allowed(line, allowed))
             if text.strip():
                 found.append(f"{path.name}:\n{text[:4000]}")
             continue
@@ -43,6 +43,6 @@ def bad_lines(folder, allowed):
                 or (path.name.startswith("nginx") and BAD_NGINX_LINE.search(line))
                 or (path.name.startswith("sluiced") and is_bad_sluiced_line(line))
             )
-            if is_bad and not is_allowed(line):
+            if is_bad and not is_allowed(line, allowed):
                 found.append(f"{path.name}: {line}")
     return found

@@ -49,6 +49,9 @@ class PostgresServer(Process):
         self.template = template
         self.dsn = f"host={folder} dbname=sluice"
         self.conf = render_conf("postgres.conf", state=folder)
+        # Only the user who runs the tests, and root, can reach a socket of mode 0700.
+        self.hba = "local all,replication all trust\n"
+        self.port = 5432
 
     def initdb(self):
         self.data.mkdir(mode=0o700)
@@ -69,8 +72,7 @@ class PostgresServer(Process):
                 subprocess.run(["chown", "-R", f"{USER}:", self.data], check=True)
         conf = self.folder / "app" / "conf"
         (conf / "postgres.conf").write_text(self.conf)
-        # Only the user who runs the tests, and root, can reach a socket of mode 0700.
-        (conf / "pg_hba.conf").write_text("local all,replication all trust\n")
+        (conf / "pg_hba.conf").write_text(self.hba)
         (conf / "pg_ident.conf").write_text("")
 
     def command(self):
@@ -85,7 +87,8 @@ class PostgresServer(Process):
 
     def connect(self, database="sluice"):
         connection = psycopg2.connect(
-            host=str(self.folder), dbname=database, user="sluice", connect_timeout=5
+            host=str(self.folder), port=self.port, dbname=database, user="sluice",
+            connect_timeout=5
         )
         connection.autocommit = True
         return connection

@@ -1,9 +1,21 @@
-"""The private Redis, with the shipped configuration."""
+"""The private Redis, with the shipped configuration and its users."""
 
 import redis
 
 from .build import render_conf
 from .process import Process
+
+USERS = ("edge", "loader", "operator")
+# What limits with scope=global take, as conf/redis.acl says.
+GLOBAL_LIMITS = "+eval +time +get +set +zadd +zremrangebyscore +zcard +pexpire"
+
+
+def make_secrets(folder):
+    (folder / "secrets").mkdir(mode=0o700)
+    for name in USERS:
+        path = folder / "secrets" / f"redis-{name}"
+        path.write_text(f"{name}-secret\n")
+        path.chmod(0o600)
 
 
 class RedisServer(Process):
@@ -12,13 +24,25 @@ class RedisServer(Process):
     def __init__(self, folder):
         super().__init__(folder)
         self.socket_path = folder / "redis.sock"
-        self.url = f"unix://{self.socket_path}"
+        self.url = f"unix://loader@{self.socket_path}"
         self.conf = render_conf("redis.conf", state=folder, maxmemory="256mb")
-        self.client = redis.Redis(unix_socket_path=str(self.socket_path), socket_timeout=5)
+        self.acl = render_conf("redis.acl", state=folder)
+        self.client = self.new_client(socket_timeout=5)
+
+    def new_client(self, **options):
+        """As one who may do everything."""
+        return redis.Redis(unix_socket_path=str(self.socket_path), username="operator",
+                           password="operator-secret", **options)
+
+    def grant(self, user, rights):
+        """From the next start on."""
+        self.acl = "".join(f"{line} {rights}\n" if line.startswith(f"user {user} ") else f"{line}\n"
+                           for line in self.acl.splitlines())
 
     def before_start(self):
         (self.folder / "redis").mkdir(exist_ok=True)
         (self.folder / "app" / "conf" / "redis.conf").write_text(self.conf)
+        (self.folder / "app" / "conf" / "redis.acl").write_text(self.acl)
 
     def command(self):
         return ["redis-server", self.folder / "app" / "conf" / "redis.conf"]
@@ -28,6 +52,14 @@ class RedisServer(Process):
             return self.client.ping()
         except redis.RedisError:
             return False
+
+    def refused(self):
+        """What users were refused, a line each."""
+        try:
+            return [f"redis refused {entry['username']} {entry['object']}: {entry['reason']},"
+                    f" {entry['client-info'].get('name', '')}" for entry in self.client.acl_log()]
+        except redis.RedisError:
+            return []
 
     def stream_length(self, stream="logs:stream"):
         return self.client.xlen(stream)

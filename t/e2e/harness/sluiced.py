@@ -18,6 +18,7 @@ class Sluiced(Process):
         super().__init__(folder)
         self.settings = {
             "SLUICED_REDIS_URL": redis_url,
+            "SLUICED_REDIS_PASSWORD_FILE": f"{folder}/secrets/redis-loader",
             "SLUICED_POSTGRES_DSN": postgres_dsn,
             "SLUICED_POSTGRES_LOADER_DSN": "user=sluice_loader",
             "SLUICED_POSTGRES_READER_DSN": "user=sluice_reader",

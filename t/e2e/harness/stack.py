@@ -7,11 +7,11 @@ import tempfile
 
 from .api import Api
 from .build import LOGS_OF_FAILED
-from .checks import bad_lines
+from .checks import bad_lines, is_allowed
 from .nginx_server import NginxServer
 from .postgres_server import PostgresServer
 from .process import StopFailure, open_files
-from .redis_server import RedisServer
+from .redis_server import RedisServer, make_secrets
 from .sluiced import Loader, Server
 from .waiting import wait_until
 
@@ -41,6 +41,7 @@ def make_folder():
     os.chmod(folder, 0o1777 if os.geteuid() == 0 else 0o755)
     for name in ("log", "app", "app/conf"):
         (folder / name).mkdir()
+    make_secrets(folder)
     return folder
 
 
@@ -98,7 +99,8 @@ class Stack:
         for name in ("log", "app/conf"):
             (folder / name).mkdir(parents=True)
         edge = NginxServer(folder, workers, self.nginx_edits)
-        edge.edit(f"unix://{folder}/redis.sock", self.redis.url)
+        edge.edit(f"{folder}/redis.sock", str(self.redis.socket_path))
+        edge.edit(f"{folder}/secrets", f"{self.folder}/secrets")
         self.more_edges.append(edge)
         self.parts.append(edge)
         return edge
@@ -178,6 +180,8 @@ class Stack:
             troubles += self._leaked_files(part.name, part)
             troubles += self._stop(part)
         troubles += self._stop(self.postgres)
+        if self.redis.running:
+            troubles += [line for line in self.redis.refused() if not is_allowed(line, self.allowed)]
         troubles += self._stop(self.redis)
         for edge in self.more_edges:
             troubles += bad_lines(edge.folder, self.allowed)

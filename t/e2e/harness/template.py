@@ -13,7 +13,7 @@ def make_template():
     postgres.start()
     try:
         postgres.make_database()
-        migrated = Loader(folder, f"unix://{folder}/redis.sock", postgres.dsn).run("migrate")
+        migrated = Loader(folder, f"unix://loader@{folder}/redis.sock", postgres.dsn).run("migrate")
         assert migrated.returncode == 0, migrated.stderr
         postgres.stop()
     finally:

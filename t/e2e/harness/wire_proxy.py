@@ -327,7 +327,7 @@ class Wires:
         self.redis = WireProxy(RedisProtocol, folder / "redis.sock", stack.redis.socket_path)
         self.postgres = WireProxy(
             PgProtocol, folder / ".s.PGSQL.5432", stack.folder / ".s.PGSQL.5432")
-        loader.settings["SLUICED_REDIS_URL"] = f"unix://{folder}/redis.sock"
+        loader.settings["SLUICED_REDIS_URL"] = f"unix://loader@{folder}/redis.sock"
         loader.settings["SLUICED_POSTGRES_DSN"] = f"host={folder} dbname=sluice"
 
     def arm(self, step, when, do):
