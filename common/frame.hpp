@@ -27,6 +27,10 @@ inline constexpr std::string_view kFrameVersion = "1";
 inline constexpr int64_t kReceiveTimeMinMs = 1577836800000;  // 2020-01-01
 inline constexpr int64_t kReceiveTimeMaxMs = 4102444799999;  // 2099-12-31
 
+// From the receive time in a frame to its entry: as long as an edge waits for Redis, and as much
+// again for clocks that differ. What takes longer comes behind the settled horizon.
+inline constexpr int64_t kOnTheWayMsMax = 10000;
+
 // One producer id a frame, made in the edge's worker: a UUID version 7 (RFC 9562), so that ids of
 // one worker rise with time.
 //

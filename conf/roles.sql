@@ -48,8 +48,9 @@ BEGIN
         FROM pg_class c LEFT JOIN pg_inherits ON inhrelid = c.oid
         WHERE relnamespace = home::regnamespace AND relkind IN ('r', 'p', 'S')
             AND relowner <> 'sluice_migrator'::regrole
-            AND (relname IN ('schema_migrations', 'logs', 'ledger', 'counters', 'dead_letters',
-                             'idempotency', 'imports', 'log_id_blocks')
+            AND (relname IN ('schema_migrations', 'logs', 'ledger', 'counters', 'counters_hour',
+                             'counters_day', 'devices', 'dead_letters', 'idempotency', 'imports',
+                             'log_id_blocks')
                  OR inhparent IN (to_regclass('logs'), to_regclass('ledger'))
                  OR obj_description(c.oid, 'pg_class') = 'sluice: to be dropped')
         UNION ALL

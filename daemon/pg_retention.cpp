@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "daemon/log.hpp"
+#include "daemon/pg_devices.hpp"
 
 namespace sluice {
 namespace {
@@ -120,7 +121,7 @@ bool drop_old_days(PgConnection* connection, const Retention& retention,
         }
         total -= day.bytes;
     }
-    return true;
+    return forget_devices(connection);
 }
 
 }  // namespace

@@ -12,8 +12,9 @@ struct Right {
     const char* object;
 };
 
-// All that a loader does: it adds rows and counts, and can change or remove nothing but counts; the
-// rest is in functions (sql/005_roles.sql). A reader sees what the API serves.
+// All that a loader does: it adds rows and counts, and can change or remove nothing but counts and
+// last-seen times; the rest is in functions (sql/005_roles.sql, sql/006_queries.sql). A reader sees
+// what the API serves.
 constexpr Right kRights[] = {
     {PgUser::kLoader, "SELECT", "TABLE", "schema_migrations"},
     {PgUser::kLoader, "INSERT", "TABLE", "logs"},
@@ -29,12 +30,12 @@ constexpr Right kRights[] = {
     {PgUser::kLoader, "SELECT", "TABLE", "devices"},
     {PgUser::kLoader, "INSERT", "TABLE", "devices"},
     {PgUser::kLoader, "UPDATE", "TABLE", "devices"},
-    {PgUser::kLoader, "DELETE", "TABLE", "devices"},
     {PgUser::kLoader, "USAGE", "SEQUENCE", "log_id_blocks"},
     {PgUser::kLoader, "EXECUTE", "FUNCTION", "sluice_make_partition(text, bigint)"},
     {PgUser::kLoader, "EXECUTE", "FUNCTION", "sluice_drop_day(text)"},
     {PgUser::kLoader, "EXECUTE", "FUNCTION", "sluice_forget_frames(bigint)"},
     {PgUser::kLoader, "EXECUTE", "FUNCTION", "sluice_forget_keys(bigint, integer)"},
+    {PgUser::kLoader, "EXECUTE", "FUNCTION", "sluice_forget_devices()"},
     {PgUser::kReader, "SELECT", "TABLE", "logs"},
     {PgUser::kReader, "SELECT", "TABLE", "counters"},
     {PgUser::kReader, "SELECT", "TABLE", "counters_hour"},

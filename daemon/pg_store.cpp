@@ -1,5 +1,7 @@
 #include "daemon/pg_store.hpp"
 
+#include <utility>
+
 #include "daemon/load/copy_rows.hpp"
 #include "daemon/pg_log_rows.hpp"
 #include "daemon/pg_migrate.hpp"
@@ -112,6 +114,7 @@ bool PgStore::insert_keys(const Batch& batch, std::set<std::string>* new_keys) {
 
 bool PgStore::insert_ledger(const Batch& batch, PgReply* reply) {
     transaction_ = std::make_unique<Transaction>(&connection_);
+    devices_.clear();
     // Acknowledging in Redis is an action outside: it wants the commit on disk, whatever the
     // server's default is.
     if (!transaction_->begin() || !connection_.execute("SET LOCAL synchronous_commit = on")) {
@@ -167,7 +170,8 @@ bool PgStore::copy(const PgAction& action, PgReply* reply) {
 
 // False with the connection's error() set, the transaction being as the failure left it.
 bool PgStore::copy_rows(const PgAction& action, PgReply* reply) {
-    CopyRows rows(*action.batch, action.rows);
+    copied_.clear();
+    CopyRows rows(*action.batch, action.rows, &copied_);
     const auto next_chunk = [&rows](std::string* chunk) {
         return rows.next_chunk(kChunkBytes, chunk);
     };
@@ -175,6 +179,11 @@ bool PgStore::copy_rows(const PgAction& action, PgReply* reply) {
         return false;
     }
     reply->counts = rows.counts();
+    if (devices_.empty()) {
+        std::swap(devices_, copied_);
+    } else {
+        devices_.add(copied_);
+    }
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "daemon/load/actions.hpp"
+#include "daemon/load/device_set.hpp"
 #include "daemon/pg_connection.hpp"
 
 namespace sluice {
@@ -32,6 +33,8 @@ class PgStore {
     [[nodiscard]] bool prune_ledger(int64_t before_hour, PgReply* reply);
 
     [[nodiscard]] const PgError& error() const noexcept { return error_; }
+    // Of the rows that were stored since the batch's transaction began.
+    [[nodiscard]] DeviceSet* devices() noexcept { return &devices_; }
 
   private:
     bool failed();
@@ -45,6 +48,8 @@ class PgStore {
     bool needs_fsync_;
     PgError error_;
     std::string chunk_;
+    DeviceSet copied_;  // by the last COPY
+    DeviceSet devices_;
 };
 
 }  // namespace sluice

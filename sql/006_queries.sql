@@ -26,6 +26,24 @@ SELECT device_id,
     (SELECT max(created_at) FROM logs WHERE logs.device_id = known.device_id)
 FROM known WHERE device_id IS NOT NULL;
 
+-- Deletes the devices that have no records of days that are kept, and tells how many.
+CREATE FUNCTION sluice_forget_devices() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER
+SET TimeZone = 'UTC'
+AS $$
+DECLARE
+    deleted bigint;
+BEGIN
+    DELETE FROM devices WHERE last_seen < (
+        SELECT min(to_timestamp(substr(relname, 6, 8), 'YYYYMMDD'))
+        FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+        WHERE inhparent = 'logs'::regclass AND NOT inhdetachpending
+            AND relname ~ '^logs_[0-9]{8}(_[0-9]+)?$');
+    GET DIAGNOSTICS deleted = ROW_COUNT;
+    RETURN deleted;
+END
+$$;
+
 -- Both are read backwards for the newest first. Until the end of this transaction loaders wait, and
 -- records in Redis for them; readers do not. That is some seconds for each million rows. Where
 -- that is too long, build the same two beforehand on every partition, beside all work:
@@ -101,12 +119,17 @@ $$;
 
 -- Names mean what they mean here, whatever the caller has made in schemas of its own.
 DO $$
+DECLARE
+    name regprocedure;
 BEGIN
-    EXECUTE format('ALTER FUNCTION sluice_sum_counters() SET search_path = %I, pg_temp',
-                   current_schema());
+    FOREACH name IN ARRAY ARRAY[
+        'sluice_forget_devices()'::regprocedure, 'sluice_sum_counters()']
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', name, current_schema());
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', name);
+    END LOOP;
 END
 $$;
-REVOKE ALL ON FUNCTION sluice_sum_counters() FROM PUBLIC;
 
 -- Behind the lock on logs, as a batch takes them.
 LOCK TABLE counters IN SHARE ROW EXCLUSIVE MODE;

@@ -98,11 +98,13 @@ bool perform_pg(const PgAction& action, PgStore* store, PgReply* reply) {
 
 }  // namespace
 
-Consumer::Consumer(const Settings& settings, const std::string& name, Signals* done)
+Consumer::Consumer(const Settings& settings, const std::string& name, LastSeen* last_seen,
+                   Signals* done)
     : name_(name),
       core_(limits_of(settings), std::random_device()()),
       redis_(redis_options_of(settings, name)),
       store_(pg_options_of(settings), name, settings.postgres_durability == "fsync"),
+      last_seen_(last_seen),
       done_(done) {}
 
 void Consumer::start() {
@@ -215,6 +217,8 @@ void Consumer::pg_lane() {
             reply.sqlstate = store_.error().sqlstate;
             reply.reason = store_.error().message;
             reply.named_line = store_.error().copy_line;
+        } else if (action.step == PgStep::kCommit) {
+            last_seen_->take(store_.devices());
         }
         lock.lock();
         const Now now = read_clocks();

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "daemon/load/core.hpp"
+#include "daemon/load/last_seen.hpp"
 #include "daemon/load/load_metrics.hpp"
 #include "daemon/load/reporter.hpp"
 #include "daemon/pg_store.hpp"
@@ -20,7 +21,7 @@ namespace sluice {
 class Consumer {
   public:
     // done is told when the consumer has stopped, or cannot go on.
-    Consumer(const Settings& settings, const std::string& name, Signals* done);
+    Consumer(const Settings& settings, const std::string& name, LastSeen* last_seen, Signals* done);
 
     void start();
     // Reads no more; ends when what was read is stored, or cannot be.
@@ -59,6 +60,7 @@ class Consumer {
     std::thread pg_thread_;
     std::atomic<int> lanes_running_{2};
     std::atomic<bool> failed_{false};
+    LastSeen* last_seen_;
     Signals* done_;
 };
 

@@ -25,8 +25,8 @@ Level level_of_row(std::string_view row) noexcept {
     return Level::kDebug;
 }
 
-CopyRows::CopyRows(const Batch& batch, const RowRange& rows)
-    : batch_(batch), rows_left_(rows.count) {
+CopyRows::CopyRows(const Batch& batch, const RowRange& rows, DeviceSet* devices)
+    : batch_(batch), devices_(devices), rows_left_(rows.count) {
     if (rows_left_ > 0) {
         const RowPlace place = batch.place_of(rows.first);
         frame_ = place.frame;
@@ -77,6 +77,9 @@ void CopyRows::append_row(std::string_view row, std::string* chunk) {
     chunk->append(prefix, static_cast<size_t>(end - prefix));
     chunk->append(row);
     ++frame_counts_[static_cast<unsigned>(level_of_row(row))];
+    if (devices_ != nullptr) {
+        devices_->saw(row.substr(0, row.find('\t')), batch_.frames()[frame_].frame.receive_time_ms);
+    }
 }
 
 // Frames are sorted by time: a minute's counts are among the last ones.

@@ -1,5 +1,6 @@
 // Turns rows of the fresh frames of a batch into COPY's bytes: each row gets its id and created_at
-// in front and is otherwise passed on as it is. Counts the rows by minute and level on the way.
+// in front and is otherwise passed on as it is. Counts the rows by minute and level on the way, and
+// notes their devices for who asks.
 #pragma once
 
 #include <string>
@@ -7,12 +8,13 @@
 #include <vector>
 
 #include "daemon/load/actions.hpp"
+#include "daemon/load/device_set.hpp"
 
 namespace sluice {
 
 class CopyRows {
   public:
-    CopyRows(const Batch& batch, const RowRange& rows);
+    CopyRows(const Batch& batch, const RowRange& rows, DeviceSet* devices = nullptr);
 
     // Appends rows to chunk until it holds at least bytes or all are written; false when there was
     // nothing left to append.
@@ -27,6 +29,7 @@ class CopyRows {
     void end_frame(int64_t receive_time_ms);
 
     const Batch& batch_;
+    DeviceSet* devices_;
     size_t frame_ = 0;  // of the batch, the next or the one that rest_ belongs to
     std::string_view rest_;
     uint64_t rows_left_;

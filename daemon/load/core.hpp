@@ -63,6 +63,7 @@ struct LoadCounts {
     uint64_t frames_stored = 0;
     uint64_t rows_stored = 0;
     uint64_t frames_duplicate = 0;
+    uint64_t frames_late = 0;      // stored when their time may have been called settled
     uint64_t entries_claimed = 0;  // taken over from another consumer, or another life of this one
     uint64_t entries_acked = 0;
     uint64_t entries_trimmed = 0;

@@ -367,6 +367,8 @@ void LoaderCore::batch_stored(const Now& now) {
         newest_stored_ms_ = std::max(newest_stored_ms_, t);
         if (frame.fresh) {
             ++counts_.frames_stored;
+            const int64_t on_the_way_ms = static_cast<int64_t>(frame.id.ms) - t;
+            counts_.frames_late += on_the_way_ms > kOnTheWayMsMax ? 1 : 0;
             histograms_.way_ms.seen(static_cast<uint64_t>(std::max<int64_t>(now.wall_ms - t, 0)),
                                     frame.frame.records);
         }

@@ -34,6 +34,9 @@ void write_counts(const LoadCounts& counts, MetricsText* text) {
     text->counter("sluice_loader_clamped_times_total",
                   "Frames stored at the bound of the times that can be stored.",
                   counts.times_clamped);
+    text->counter("sluice_loader_late_frames_total",
+                  "Frames stored when readers may have been told that their time is settled.",
+                  counts.frames_late);
     text->counter("sluice_loader_state_losses_total",
                   "Times that Redis was found to have lost what it had.", counts.state_losses);
     text->family("sluice_loader_dead_letters_total", "counter",
@@ -106,6 +109,9 @@ void write_state(const LoadFigures& figures, MetricsText* text) {
                  " the way to Redis.");
     text->sample("side", "ahead", static_cast<uint64_t>(figures.edges_ahead_ms), 1000);
     text->sample("side", "behind", static_cast<uint64_t>(figures.edges_behind_ms), 1000);
+    text->counter("sluice_loader_last_seen_left_out_rows_total",
+                  "Rows that did not count for when a device was seen last, as others sent.",
+                  figures.last_seen_left_out);
     if (figures.backlog_known) {
         write_backlog(figures, text);
     }

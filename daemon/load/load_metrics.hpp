@@ -24,6 +24,7 @@ struct LoadFigures {
     uint64_t pending = 0;
     int64_t edges_ahead_ms = 0;
     int64_t edges_behind_ms = 0;
+    uint64_t last_seen_left_out = 0;  // rows
 
     void add(const LoadCounts& counts, const LoadHistograms& histograms, const LoadGauges& gauges);
 };

@@ -10,6 +10,7 @@
 #include "daemon/clock.hpp"
 #include "daemon/load/consumer.hpp"
 #include "daemon/load/keeper.hpp"
+#include "daemon/load/last_seen.hpp"
 #include "daemon/load/load_metrics.hpp"
 #include "daemon/log.hpp"
 #include "daemon/metrics_page.hpp"
@@ -29,13 +30,14 @@ class Loader {
     bool has_asked();
     LoadFigures figures();
     std::string status();
-    bool all_stopped() const;
+    bool consumers_stopped() const;
     bool wait_stopped();
     void start_listening();
     void answer(Exchange* exchange);
 
     Service* service_;
     const Settings& settings_;
+    LastSeen last_seen_;
     std::deque<Consumer> consumers_;
     Keeper keeper_;
     HttpServer metrics_;  // the last: what it tells of outlives it
@@ -44,11 +46,12 @@ class Loader {
 Loader::Loader(Service* service)
     : service_(service),
       settings_(service->settings()),
+      last_seen_(settings_, service->signals()),
       keeper_(settings_, service->signals()),
       metrics_([this](Exchange* exchange) { answer(exchange); }) {
     for (int64_t number = 0; number < settings_.load_consumers; ++number) {
         consumers_.emplace_back(settings_, settings_.load_name + "-" + std::to_string(number),
-                                service->signals());
+                                &last_seen_, service->signals());
     }
 }
 
@@ -70,6 +73,7 @@ LoadFigures Loader::figures() {
     for (Consumer& consumer : consumers_) {
         consumer.add_to(&figures);
     }
+    figures.last_seen_left_out = last_seen_.left_out();
     return figures;
 }
 
@@ -87,22 +91,26 @@ std::string Loader::status() {
     return text;
 }
 
-bool Loader::all_stopped() const {
-    return keeper_.stopped() &&
-           std::all_of(consumers_.begin(), consumers_.end(),
+bool Loader::consumers_stopped() const {
+    return std::all_of(consumers_.begin(), consumers_.end(),
                        [](const Consumer& consumer) { return consumer.stopped(); });
 }
 
 // False if it took too long, or somebody became impatient.
 bool Loader::wait_stopped() {
     const int64_t deadline_us = steady_us() + kStopMs * 1000;
-    while (!all_stopped()) {
+    for (;;) {
+        if (consumers_stopped()) {
+            last_seen_.stop();  // there will be no more devices
+            if (keeper_.stopped() && last_seen_.stopped()) {
+                return true;
+            }
+        }
         const int64_t left_ms = (deadline_us - steady_us()) / 1000;
         if (left_ms <= 0 || service_->signals()->wait_stopping(left_ms) == Signals::Event::kStop) {
             return false;
         }
     }
-    return true;
 }
 
 // Nothing that only tells may keep records from being stored.
@@ -135,6 +143,7 @@ int Loader::run() {
         consumer.start();
     }
     keeper_.start();
+    last_seen_.start();
     if (!service_->run({[this] { return has_asked(); }, [this] { return status(); },
                         [this](const Settings& settings) { apply(settings); }})) {
         // Only by a failure does a consumer end before it is told to. Whoever runs this process
@@ -155,6 +164,7 @@ int Loader::run() {
         consumer.join();
     }
     keeper_.join();
+    last_seen_.join();
     metrics_.refuse();
     return 0;
 }

@@ -131,6 +131,12 @@ void LoadReporter::look(const LoaderCore& core, int64_t now_us) {
             .with("entries", left - seen_.entries_unknown_version);
         seen_.entries_unknown_version = left;
     }
+    const uint64_t late = counts.frames_late;
+    if (late != seen_.frames_late && late_limit_.allow(now_us, &left_out)) {
+        log_warn("frames were late: pages whose time had been called settled lack their records")
+            .with("frames", late - seen_.frames_late);
+        seen_.frames_late = late;
+    }
     if (core.trim_group_missing() && trim_limit_.allow(now_us, &left_out)) {
         log_warn("the stream is not trimmed: a configured group does not exist");
     }
@@ -162,6 +168,7 @@ void LoadReporter::finish(const LoadCounts& counts) {
         .with("rows", counts.rows_stored)
         .with("frames", counts.frames_stored)
         .with("duplicates", counts.frames_duplicate)
+        .with("late", counts.frames_late)
         .with("plain_entries", counts.entries_plain)
         .with("dead_rows", counts.rows_dead)
         .with("dead_entries", counts.entries_dead)

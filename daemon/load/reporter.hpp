@@ -41,6 +41,7 @@ class LoadReporter {
     LogLimit left_limit_{10 * kSecondUs};
     LogLimit trim_limit_{60 * kSecondUs};
     LogLimit held_limit_{60 * kSecondUs};
+    LogLimit late_limit_{60 * kSecondUs};
     LogLimit behind_limit_{60 * kSecondUs};
 };
 

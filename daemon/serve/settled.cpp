@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/frame.hpp"
 #include "daemon/clock.hpp"
 #include "daemon/stream_id.hpp"
 
@@ -15,9 +16,6 @@ namespace {
 
 constexpr std::chrono::seconds kPause(1);
 constexpr int64_t kLogIntervalUs = 60LL * 1000 * 1000;
-// From the receive time in a frame to its entry: as long as an edge waits for Redis, and as much
-// again for clocks that differ.
-constexpr int64_t kOnTheWayMs = 10000;
 
 // Of a reply that is names and values in turn.
 const RedisValue* field_of(const RedisValue& reply, std::string_view name) noexcept {
@@ -126,7 +124,7 @@ void SettledHorizon::look() {
     int64_t settled_ms = 0;
     if (asked && settled_by(reply, group_, &settled_ms)) {
         // It never goes back: what has been said to be settled is.
-        settled_us_.store(std::max(settled_us_.load(), (settled_ms - kOnTheWayMs) * 1000));
+        settled_us_.store(std::max(settled_us_.load(), (settled_ms - kOnTheWayMsMax) * 1000));
         return;
     }
     if (!asked) {

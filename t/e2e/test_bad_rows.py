@@ -9,6 +9,7 @@ from itertools import product
 import psycopg2
 import pytest
 
+from harness.exact import check_sums
 from harness.frames import add, frame, row
 from harness.waiting import wait_until
 
@@ -95,6 +96,7 @@ def check_counters(stack):
         " FULL JOIN (SELECT minute, log_level, sum(n) AS n FROM counters GROUP BY 1, 2) AS counted"
         " USING (minute, log_level) WHERE real.n IS DISTINCT FROM counted.n"
     )
+    check_sums(stack)
 
 
 def logged(stack, text):

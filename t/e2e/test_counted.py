@@ -4,6 +4,7 @@ import datetime
 import random
 
 from harness.stored import LEVELS, UTC, Log, Pages, rfc3339, store
+from harness.waiting import wait_until
 
 NOW = datetime.datetime.now(UTC)
 
@@ -80,3 +81,18 @@ def test_a_step_that_suits_is_chosen(make_stack):
     refused = pages.ask("/api/hits", from_="2001-01-01")
     assert (refused.status, refused.json["parameter"]) == (400, "step")
     pages.close()
+
+
+def test_what_is_posted_is_counted_and_its_devices_are_named(stack, api):
+    for number in range(12):
+        assert api.log(f"device-{number}", LEVELS[number % 5]).status == 200
+    stack.wait_rows(12)
+    stats = wait_until(lambda: (found := api.get("/api/stats").json)["total_logs"] == 12
+                       and "device-11" in found["recent_devices"] and found, 20, "all is counted")
+    assert stats["logs_by_level"] == {
+        "DEBUG": 3, "INFO": 3, "WARNING": 2, "ERROR": 2, "CRITICAL": 2}
+    assert len(stats["recent_devices"]) == 10 and stats["recent_devices"][0] == "device-11"
+    assert list(stats["last_seen"]) == stats["recent_devices"]
+    hits = wait_until(lambda: (found := api.get("/api/hits?from=-5m").json)["total"] == 12
+                      and found, 10, "hits")
+    assert sum(hit["logs_by_level"].get("DEBUG", 0) for hit in hits["hits"]) == 3

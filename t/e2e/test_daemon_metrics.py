@@ -13,7 +13,8 @@ FAMILIES = {
     "sluice_loader_" + name for name in (
         "rows_total frames_total duplicate_frames_total plain_entries_total claimed_entries_total"
         " acknowledged_entries_total trimmed_entries_total lost_entries_total"
-        " unknown_version_entries_total clamped_times_total state_losses_total dead_letters_total"
+        " unknown_version_entries_total clamped_times_total late_frames_total state_losses_total"
+        " dead_letters_total last_seen_left_out_rows_total"
         " redis_retries_total postgres_retries_total refused_batches_total careful_batches_total"
         " receipt_to_stored_seconds batch_rows batch_bytes batch_seconds consumers postgres_up"
         " connections buffered_bytes drain_records_per_second edge_clock_skew_seconds"

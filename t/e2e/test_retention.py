@@ -7,6 +7,7 @@ import psycopg2
 import pytest
 
 from harness import frames
+from harness.exact import check_sums
 from harness.waiting import wait_until
 
 DAY_MS = 24 * 3600 * 1000
@@ -87,7 +88,9 @@ def counted_rows(stack):
             "SELECT (SELECT count(*) FROM logs), (SELECT sum(n) FROM counters)")[0]
         return rows == counted and rows
 
-    return wait_until(agreed, 5, "the counters agree with the rows")
+    rows = wait_until(agreed, 5, "the counters agree with the rows")
+    check_sums(stack)
+    return rows
 
 
 def test_nothing_is_dropped_unless_it_is_set(stack):
@@ -105,6 +108,19 @@ def test_days_are_dropped_by_age(stack):
     assert day_name(3) not in partitions(stack)
     assert day_name(2) in partitions(stack)
     assert counted_rows(stack) == 30
+
+
+def test_devices_are_forgotten_with_the_last_of_their_days(stack):
+    now_ms = int(time.time() * 1000)
+    seen = {"twice": (0, 9), "yesterday": (1,), "long ago": (9,)}
+    frames.add(stack.redis, [
+        frames.frame([frames.row(device_id=device)], t_ms=now_ms - days * DAY_MS)
+        for device, times in seen.items() for days in times])
+    devices = "SELECT array_agg(device_id ORDER BY device_id) FROM devices"
+    wait_until(lambda: stack.postgres.value(devices) == sorted(seen), 15, "all are known")
+    start_with(stack, SLUICED_STORAGE_KEEP_DAYS="2")
+    wait_until(lambda: stack.postgres.value(devices) == ["twice", "yesterday"], 15, "one is not")
+    assert counted_rows(stack) == 2
 
 
 def test_days_are_dropped_by_size_and_the_newest_stays(stack):

@@ -27,6 +27,20 @@ def check_counters(stack):
         " FULL JOIN (SELECT minute, log_level, sum(n) AS n FROM counters GROUP BY 1, 2) AS counted"
         " USING (minute, log_level) WHERE real.n IS DISTINCT FROM counted.n")
     assert not wrong, f"counters: {wrong[:5]}"
+    check_sums(stack)
+
+
+def wrong_sums(postgres):
+    """Of hours and days, what is not as the counters have it: by slot, and nothing for nothing."""
+    return [row for unit in ("hour", "day") for row in postgres.query(
+        f"SELECT {unit}, log_level, slot, real.n, sums.n FROM ("
+        f"   SELECT date_trunc('{unit}', minute, 'UTC') AS {unit}, log_level, slot, sum(n) AS n"
+        f"   FROM counters GROUP BY 1, 2, 3) AS real FULL JOIN counters_{unit} AS sums"
+        f" USING ({unit}, log_level, slot) WHERE real.n IS DISTINCT FROM sums.n")]
+
+
+def check_sums(stack):
+    assert not (wrong := wrong_sums(stack.postgres)), f"sums of counters: {wrong[:5]}"
 
 
 def stored_messages(stack):

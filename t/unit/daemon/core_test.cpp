@@ -41,6 +41,28 @@ void a_frame_twice_in_a_batch_is_stored_once_and_acknowledged_twice(void**) {
     assert_int_equal(driver.core().counts().frames_duplicate, 1);
 }
 
+void frames_that_were_too_long_on_their_way_are_counted_once(void**) {
+    Driver driver;
+    const auto read = [&driver](RedisStep step) {
+        const RedisAction action = driver.redis_until(step);
+        auto owner = std::make_unique<OwnedRows>();
+        RedisResult result;
+        for (uint32_t i = 0; i < 4; ++i) {
+            const StreamId id = {static_cast<uint64_t>(kNoonMs + kOnTheWayMsMax + i), 1};
+            result.entries.push_back(make_entry(owner.get(), id, i, 2, kNoonMs + 1));
+        }
+        result.bytes = std::move(owner);
+        driver.answer(action, std::move(result));
+        driver.commit();
+    };
+    read(RedisStep::kReadNew);
+    assert_int_equal(driver.core().counts().frames_stored, 4);
+    assert_int_equal(driver.core().counts().frames_late, 2);
+    driver.ledger_knows_all(true);
+    read(RedisStep::kReadNew);
+    assert_int_equal(driver.core().counts().frames_late, 2);
+}
+
 void a_keyed_request_twice_in_a_batch_is_stored_once_whatever_its_time(void**) {
     Driver driver;
     const RedisAction action = driver.redis_until(RedisStep::kReadNew);
@@ -571,6 +593,7 @@ int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(stores_a_batch_and_acknowledges_it_after_the_commit),
         cmocka_unit_test(a_frame_twice_in_a_batch_is_stored_once_and_acknowledged_twice),
+        cmocka_unit_test(frames_that_were_too_long_on_their_way_are_counted_once),
         cmocka_unit_test(a_keyed_request_twice_in_a_batch_is_stored_once_whatever_its_time),
         cmocka_unit_test(frames_of_the_ledger_are_not_copied_but_acknowledged),
         cmocka_unit_test(only_fresh_frames_of_a_batch_are_copied),
