@@ -126,6 +126,7 @@ def test_redis_stopped_for_a_while_under_load(stack):
     stack.redis.pause()
     stopped = time.monotonic()
     wait_until(lambda: breaker(api)[0] != CLOSED, SLOW_S + 1.5, "it opens")
+    assert time.monotonic() - stopped < SLOW_S + 3
     assert api.get("/health/ready").status == 503
     assert api.get("/health/live").status == 200
     clients.wait_time(stopped + STOPPED_S)
@@ -318,7 +319,7 @@ def test_it_stays_open_as_long_as_redis_says_no(make_scripted):
     begin = time.monotonic()
     while len(scripted.questions) < 3:
         check_refused(api.log())
-        assert time.monotonic() < begin + 8
+        assert time.monotonic() < begin + 20
     assert time.monotonic() > begin + 3 * 0.8, "one a second, not one a worker"
     assert len(scripted.frames) == 1
     assert breaker(api)[1] == {"oom": 1}
@@ -365,8 +366,15 @@ def test_a_worker_that_cannot_connect_does_not_open_it_for_the_others(make_scrip
         return metrics(stack.api())[1]["sluice_edge_redis_connect_failures_total"]
 
     wait_until(lambda: failures() >= 7, 10, "it has tried for seconds")
-    codes = {"queued" if (answer := stack.api().log()).status == 200 else answer.json["code"]
-             for _ in range(60)}
+    codes = set()
+
+    def both_answer():
+        for _ in range(60):
+            answer = stack.api().log()
+            codes.add("queued" if answer.status == 200 else answer.json["code"])
+        return len(codes) > 1
+
+    wait_until(both_answer, 10, "each worker has answered")
     assert codes == {"queued", "redis_unavailable"}
     assert breaker(stack.api()) == (CLOSED, {})
 

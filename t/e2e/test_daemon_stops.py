@@ -13,7 +13,7 @@ from harness.exact import Sent
 from harness.waiting import wait_until
 
 STOP_S = 8  # kStopMs
-SOON_S = 2
+SOON_S = 6
 
 
 @pytest.fixture

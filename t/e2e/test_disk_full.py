@@ -71,6 +71,7 @@ def test_no_room_for_rows(small_disk, stack):
     connection = stack.postgres.connect()
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TABLESPACE small LOCATION '{small_disk.path}'")
+        cursor.execute("GRANT CREATE ON TABLESPACE small TO sluice_migrator")
         cursor.execute("ALTER DATABASE sluice SET default_tablespace = small")
     connection.close()
     # A partition of the default's new place, and a connection that knows of it.

@@ -225,8 +225,8 @@ def test_killed_while_plain_entries_flow(stack):
         sent += [f"{part} {number}" for number in range(300)]
         entries = [plain(message) for message in sent[-300:]]
         entries[::50] = [plain("bad", log_level="LOUD")] * 6
-        add(stack.redis, entries)
         before = stack.rows()
+        add(stack.redis, entries)
         wait_until(lambda: stack.rows() > before, 15, "more rows are stored")
         stack.loader.kill()
         stack.loader.start()

@@ -110,20 +110,25 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installation(request):
+def the_installation():
     made = Installation()
-    failed_before = request.session.testsfailed
     try:
         yield made
-        if request.session.testsfailed > failed_before and (made.state / "log").exists():
-            shutil.rmtree(LOGS_OF_FAILED / "test_up", ignore_errors=True)
-            shutil.copytree(made.state / "log", LOGS_OF_FAILED / "test_up")
         made.run("down")
         assert not made.processes()
     finally:
         for pid in made.processes():
             os.kill(pid, signal.SIGKILL)
         shutil.rmtree(made.parent, ignore_errors=True)
+
+
+@pytest.fixture
+def installation(request, the_installation):
+    yield the_installation
+    if getattr(request.node, "failed", False) and (the_installation.state / "log").exists():
+        kept = LOGS_OF_FAILED / f"test_up-{request.node.originalname}"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(the_installation.state / "log", kept)
 
 
 def is_alive(pid):
