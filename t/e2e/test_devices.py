@@ -7,7 +7,7 @@ from harness.exact import Sent
 from harness.waiting import wait_until
 from test_daemon_metrics import read_socket
 
-LEFT_OUT = 'sluice_loader_last_seen_left_out_rows_total{loader="load"}'
+LEFT_OUT = 'sluice_loader_last_seen_left_out_rows_total{loader="one"}'
 STRANGE = ['a"b', "a\\b", '\\"', "{a,b}", "NULL", " spaced ", "ä/€/😀", "'; --", "\\N", "\\.", "$1"]
 
 
@@ -86,7 +86,7 @@ def test_rows_that_are_refused_make_no_device(make_stack):
 
 
 def test_of_too_many_at_once_some_are_left_out(make_stack):
-    stack = make_stack().start_loading()
+    stack = make_stack(load={"SLUICED_LOAD_NAME": "one"}).start_loading()
     frames.add(stack.redis, [
         frames.frame([frames.row(device_id=f"d{first + number}") for number in range(1000)])
         for first in range(0, 30000, 1000)])
