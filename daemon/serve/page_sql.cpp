@@ -31,27 +31,22 @@ class Builder {
 
     PageSql build(const TimeRange& range, uint32_t limit, uint32_t offset) {
         const std::string where = conditions(range);
-        const std::string most = std::to_string(limit + offset);
+        const std::vector<std::string> arms = arms_of_levels();
         const std::string cut = " LIMIT " + std::to_string(limit) +
                                 (offset == 0 ? "" : " OFFSET " + std::to_string(offset));
         sql_.text = "SELECT " + std::string(kShown) + " FROM ";
-        if (query_.device_id.given()) {
-            sql_.text += "logs" + where + order() + cut;
+        if (arms.size() == 1) {
+            sql_.text += "logs" + where + arms[0] + order() + cut;
             return std::move(sql_);
         }
-        // The index has the level first: an arm for each level reads no row that is not wanted, and
-        // the arms are merged as far as the page goes.
+        // Each arm comes in the order of its index and is read only as far as the page goes.
         const char* between = "(";
-        for (unsigned level = 0; level < kLevelCount; ++level) {
-            if (query_.levels == 0 || (query_.levels & 1U << level) != 0) {
-                sql_.text += std::string(between) + "(SELECT " + std::string(kColumns) +
-                             " FROM logs" + where + " AND log_level = '" +
-                             std::string(kLevelNames[level]) + "'" + order() + " LIMIT " + most +
-                             ")";
-                between = " UNION ALL ";
-            }
+        for (const std::string& arm : arms) {
+            sql_.text += std::string(between) + "(SELECT " + std::string(kColumns) + " FROM logs" +
+                         where + arm + order() + " LIMIT " + std::to_string(limit + offset) + ")";
+            between = " UNION ALL ";
         }
-        sql_.text += ") AS newest" + order() + cut;
+        sql_.text += ") AS merged" + order() + cut;
         return std::move(sql_);
     }
 
@@ -71,10 +66,6 @@ class Builder {
         }
         if (query_.device_id.given()) {
             where += " AND device_id = " + value(std::string(query_.device_id.view()));
-            if (query_.levels != 0) {
-                where += " AND log_level = ANY (" + value(levels_array(query_.levels)) +
-                         "::log_level[])";
-            }
         }
         if (query_.text.given()) {
             where += " AND message ILIKE " + value(like_pattern(query_.text.view()));
@@ -83,6 +74,36 @@ class Builder {
             where += " AND log_data @> " + value(std::string(query_.contains.view())) + "::jsonb";
         }
         return where;
+    }
+
+    // Conditions that the indexes can check: of all devices it has the level first, so one arm a
+    // level; of a device the level last, where Postgres checks a range without looking at the rows,
+    // but no list. Names of levels are ours.
+    [[nodiscard]] std::vector<std::string> arms_of_levels() const {
+        std::vector<std::string> arms;
+        const bool of_device = query_.device_id.given();
+        if (of_device && query_.levels == 0) {
+            return {""};
+        }
+        const unsigned levels = query_.levels == 0 ? (1U << kLevelCount) - 1 : query_.levels;
+        for (unsigned level = 0; level < kLevelCount; ++level) {
+            if ((levels & 1U << level) == 0) {
+                continue;
+            }
+            unsigned last = level;
+            while (of_device && (levels & 1U << (last + 1)) != 0) {
+                ++last;
+            }
+            arms.push_back(last == level ? " AND log_level = " + quoted(level)
+                                         : " AND log_level >= " + quoted(level) +
+                                               " AND log_level <= " + quoted(last));
+            level = last;
+        }
+        return arms;
+    }
+
+    static std::string quoted(unsigned level) {
+        return "'" + std::string(kLevelNames[level]) + "'";
     }
 
     [[nodiscard]] std::string order() const {
