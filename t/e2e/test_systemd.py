@@ -54,6 +54,17 @@ def test_they_leave_little_to_an_attacker(part):
     assert "Overall exposure level" in done.stdout
 
 
+@pytest.mark.parametrize("part", PARTS)
+def test_passwords_are_where_settings_look_for_them(part):
+    text = unit_of(part).read_text()
+    loaded = re.findall(r"^LoadCredential=([\w-]+):/etc/sluice/", text, re.MULTILINE)
+    settings = re.findall(r"^#Environment=SLUICED_(\w+)=%d/([\w-]+)$", text, re.MULTILINE)
+    assert sorted(name for _, name in settings) == sorted(loaded)
+    known = (build.ROOT / "conf" / "sluiced.toml").read_text()
+    for setting, _ in settings:
+        assert f"SLUICED_{setting}\n" in known
+
+
 def test_whoever_stops_them_waits_long_enough():
     supervisor = configparser.RawConfigParser()
     supervisor.read(build.ROOT / "conf" / "supervisord.conf")
