@@ -36,7 +36,7 @@ int run_load(const Arguments& arguments) {
 }
 
 int run_serve(const Arguments& arguments) {
-    return run_daemon(arguments, {"postgres", "serve", "log"}, run_server);
+    return run_daemon(arguments, {"redis", "postgres", "serve", "log"}, run_server);
 }
 
 std::string todo_without_right(PgConnection* connection) {

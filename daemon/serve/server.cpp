@@ -48,6 +48,7 @@ class Api {
                   }) {}
 
     [[nodiscard]] HttpServer& server() noexcept { return server_; }
+    [[nodiscard]] SettledHorizon& horizon() noexcept { return horizon_; }
 
     void apply(const Settings& settings) { pool_.apply(settings); }
     [[nodiscard]] std::string status() const {
@@ -91,7 +92,7 @@ class Api {
         }
     }
 
-    const SettledHorizon horizon_;
+    SettledHorizon horizon_;
     QueryPool pool_;
     HttpFigures figures_;  // the server's thread alone
     HttpServer server_;
@@ -140,12 +141,17 @@ int run_server(Service* service) {
     static_cast<void>(service->run({[] { return true; }, [&api] { return api.status(); },
                                     [&api](const Settings& changed) { api.apply(changed); }}));
     log_info("stopping: answers under way are finished first");
+    api.horizon().stop();
     if (!drain(&server, service->signals())) {
         log_warn("stopped without waiting any longer");
         _exit(1);
     }
     server.stop();
     log_info("server stopped");
+    if (!api.horizon().stopped()) {
+        // It waits for a Redis that hangs, and nobody for it.
+        _exit(0);
+    }
     return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/frame.hpp"
 #include "daemon/clock.hpp"
+#include "daemon/pulse.hpp"
 #include "daemon/stream_id.hpp"
 
 namespace sluice {
@@ -79,26 +80,32 @@ SettledHorizon::SettledHorizon(const Settings& settings)
       thread_([this] { run(); }) {}
 
 SettledHorizon::~SettledHorizon() {
-    {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        stopping_ = true;
-    }
-    stop_asked_.notify_all();
+    stop();
     thread_.join();
 }
 
+void SettledHorizon::stop() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+    stop_asked_.notify_all();
+}
+
 void SettledHorizon::run() noexcept {
+    pulse_as("settled horizon");
     try {
         std::unique_lock<std::mutex> lock(mutex_);
         while (!stopping_) {
             lock.unlock();
             look();
             lock.lock();
+            pulse_rest();
             stop_asked_.wait_for(lock, kPause, [this] { return stopping_; });
+            pulse();
         }
     } catch (const std::exception& error) {
         log_error("the settled horizon stands still").with("error", error.what());
     }
+    stopped_ = true;
 }
 
 // All of it at one moment: between two questions an entry could be read, stored and acknowledged.

@@ -22,6 +22,10 @@ class SettledHorizon {
     SettledHorizon(const SettledHorizon&) = delete;
     SettledHorizon& operator=(const SettledHorizon&) = delete;
 
+    // It may go on to wait for a Redis that hangs, until it has stopped.
+    void stop();
+    [[nodiscard]] bool stopped() const noexcept { return stopped_.load(); }
+
     // kTimestampMinUs until Redis has answered once.
     [[nodiscard]] int64_t settled_us() const noexcept { return settled_us_.load(); }
 
@@ -34,6 +38,7 @@ class SettledHorizon {
     std::string group_;
     LogLimit log_limit_;
     std::atomic<int64_t> settled_us_{kTimestampMinUs};
+    std::atomic<bool> stopped_{false};
 
     std::mutex mutex_;  // of what follows
     std::condition_variable stop_asked_;

@@ -153,15 +153,13 @@ def test_how_long_a_query_may_take(stack):
 def test_a_password_that_changes_needs_no_signal(stack):
     password = stack.folder / "password"
     password.write_text("first\n")
-    stack.redis.conf += "requirepass first\n"
-    stack.redis.client.connection_pool.connection_kwargs["password"] = "first"
+    stack.redis.grant("loader", "resetpass >first")
     stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = str(password)
     stack.start_loading()
     stack.sent.add(2)
     stack.sent.check()
     password.write_text("second\n")
-    stack.redis.client.config_set("requirepass", "second")
-    stack.redis.client.connection_pool.connection_kwargs["password"] = "second"
+    stack.redis.client.acl_setuser("loader", enabled=True, reset_passwords=True, passwords=["+second"])
     for client in stack.redis.client.client_list():
         if client["name"] == "sluiced-load":
             stack.redis.client.client_kill_filter(_id=client["id"])

@@ -111,6 +111,17 @@ def test_a_store_that_hangs_does_not_keep_it(stack, away):
     stack.sent.check()
 
 
+def test_a_redis_that_hangs_does_not_keep_the_server(stack):
+    for part in (stack.redis, stack.postgres, stack.server):
+        part.start()
+    stack.redis.pause()
+    until = time.monotonic() + 1.5
+    wait_until(lambda: time.monotonic() > until, 5, "it has asked Redis")
+    stack.server.signal(signal.SIGTERM)
+    status, took = ended_within(stack.server, STOP_S)
+    assert (status, took < STOP_S / 2) == (0, True)
+
+
 @pytest.mark.parametrize("second", [True, False])
 def test_a_server_whose_query_does_not_end(stack, second):
     stack.server.settings["SLUICED_SERVE_QUERY_TIMEOUT_MS"] = "60000"
