@@ -242,6 +242,11 @@ def test_up_from_before_there_were_users(installation):
     installation.query("ALTER TYPE log_level OWNER TO sluice")
     installation.query("DROP FUNCTION sluice_make_partition, sluice_drop_day, sluice_forget_frames,"
                        " sluice_forget_keys")
+    installation.query("DROP FUNCTION sluice_sum_counters CASCADE")
+    installation.query("DROP TABLE counters_hour, counters_day, devices")
+    installation.query("DROP INDEX logs_device_page, logs_level_page")
+    installation.query("CREATE INDEX logs_device ON logs (device_id, created_at DESC, id DESC)")
+    installation.query("CREATE INDEX logs_created_at ON logs USING brin (created_at)")
     installation.query("DELETE FROM schema_migrations WHERE version >= 5")
     for role in ("sluice_loader", "sluice_reader", "sluice_migrator"):
         installation.query(f"DROP OWNED BY {role}")
