@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from .waiting import wait_until
+from .waiting import PATIENCE, wait_until
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -193,11 +193,11 @@ class Process:
         if self.running:
             self.signal(self.stop_signal)
         try:
-            status = self.process.wait(self.stop_timeout)
+            status = self.process.wait(self.stop_timeout * PATIENCE)
             if status != 0:
                 trouble = f"{self.name} left with status {status}:\n{self.log_tail()}"
         except subprocess.TimeoutExpired:
-            trouble = f"{self.name} did not leave within {self.stop_timeout} s"
+            trouble = f"{self.name} did not leave within {self.stop_timeout * PATIENCE} s"
         left = processes_of_group(self.group)
         self.kill()
         if left and not trouble:
