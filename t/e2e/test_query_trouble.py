@@ -278,6 +278,7 @@ def test_a_renewed_page_is_the_new_one_in_every_worker(make_reading):
     end = time.monotonic() + 8
     while time.monotonic() < end:
         numbers = [Api(stack.nginx.port).get("/api/stats").json["number"] for _ in range(8)]
-        assert min(numbers) >= newest and numbers == sorted(numbers)
-        newest = max(numbers)
+        # Two that renew it at once may end in the other order; an old file would fall behind.
+        assert min(numbers) >= newest - 1, (newest, numbers)
+        newest = max(newest, *numbers)
     assert newest > 3
