@@ -344,7 +344,8 @@ def test_a_loader_goes_on_while_tables_are_handed_over(stack):
     cursor.execute("ALTER FUNCTION sluice_make_partition OWNER TO sluice;"
                    "ALTER FUNCTION sluice_drop_day OWNER TO sluice;"
                    "ALTER FUNCTION sluice_forget_frames OWNER TO sluice;"
-                   "ALTER FUNCTION sluice_forget_keys OWNER TO sluice")
+                   "ALTER FUNCTION sluice_forget_keys OWNER TO sluice;"
+                   "ALTER FUNCTION sluice_sum_counters OWNER TO sluice")
     connection.close()
     for part in (stack.loader, stack.server):
         part.settings |= {"SLUICED_POSTGRES_LOADER_DSN": "user=sluice",
