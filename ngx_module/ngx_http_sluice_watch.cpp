@@ -19,6 +19,9 @@
 /* A question that is open for so long says that the connection is dead. */
 #define NGX_HTTP_SLUICE_WATCH_PATIENCE  5000
 
+/* What an operator must mend is said again. */
+#define NGX_HTTP_SLUICE_WATCH_TELL      60000
+
 
 /* The commands of a probe, in the order of their replies. */
 enum ngx_http_sluice_probe_e : ngx_uint_t {
@@ -329,7 +332,7 @@ ngx_http_sluice_watch_config(const sluice::Reply &reply, std::string_view name)
 static void
 ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch)
 {
-    ngx_uint_t                    level, before;
+    ngx_uint_t                    level;
     const char                   *why;
     ngx_http_sluice_zone_t       *zone = ngx_http_sluice_worker.zone;
     ngx_http_sluice_main_conf_t  *conf = ngx_http_sluice_worker.conf;
@@ -356,22 +359,26 @@ ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch)
         why = "appendfsync is lower";
     }
 
-    before = ngx_http_sluice_durability(zone);
-
     zone->durability = level;
     ngx_http_sluice_shed_look(&watch->shed);
     zone->postgres = watch->postgres;
     zone->checked = ngx_current_msec ? ngx_current_msec : 1;
 
-    if (level < conf->durability && (before >= conf->durability || before == 0)
-        && before != level)
+    if (level >= conf->durability) {
+        if (zone->undurable_told) {
+            zone->undurable_told = 0;
+            ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "Redis is durable again");
+        }
+        return;
+    }
+
+    if (zone->undurable_told == 0
+        || ngx_current_msec - zone->undurable_told >= NGX_HTTP_SLUICE_WATCH_TELL)
     {
+        zone->undurable_told = zone->checked;
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "Redis is less durable than \"sluice_durability %V\", POSTs are refused: %s",
                       &ngx_http_sluice_durability_names[conf->durability], why);
-
-    } else if (level >= conf->durability && before < conf->durability && before != 0) {
-        ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "Redis is durable again");
     }
 }
 
