@@ -7,7 +7,6 @@
 #include "daemon/pg_migrate.hpp"
 #include "daemon/pg_partition.hpp"
 #include "daemon/pg_text.hpp"
-#include "daemon/pg_watch.hpp"
 
 namespace sluice {
 namespace {
@@ -17,8 +16,8 @@ constexpr int64_t kCheckTimeoutMs = 2000;
 
 }  // namespace
 
-PgStore::PgStore(PgOptions options, std::string slot, bool needs_fsync)
-    : connection_(std::move(options)), slot_(std::move(slot)), needs_fsync_(needs_fsync) {}
+PgStore::PgStore(PgOptions options, std::string slot, PgDurability required)
+    : connection_(std::move(options)), slot_(std::move(slot)), required_(required) {}
 
 // Remembers why, and leaves no transaction behind.
 bool PgStore::failed() {
@@ -53,13 +52,15 @@ bool PgStore::is_durable() {
     if (!read_durability(&connection_, &durability)) {
         return failed();
     }
-    if (durability.fsync || !needs_fsync_) {
+    const std::string off = what_is_off(durability, required_);
+    if (off.empty()) {
         return true;
     }
     // Connecting is tried again before long.
     connection_.close();
     failed();
-    error_.message = "fsync is off and postgres.durability is fsync: nothing is stored there";
+    error_.message = "postgres.durability is fsync, but off is " + off +
+                     ": nothing is stored there until it is on";
     return false;
 }
 

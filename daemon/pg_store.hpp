@@ -10,14 +10,15 @@
 #include "daemon/load/actions.hpp"
 #include "daemon/load/device_set.hpp"
 #include "daemon/pg_connection.hpp"
+#include "daemon/pg_watch.hpp"
 
 namespace sluice {
 
 class PgStore {
   public:
-    // slot: under which name this loader counts. needs_fsync: whether a Postgres without it counts
-    // as away.
-    PgStore(PgOptions options, std::string slot, bool needs_fsync);
+    // slot: under which name this loader counts. A Postgres that is less durable than is required
+    // counts as away.
+    PgStore(PgOptions options, std::string slot, PgDurability required);
 
     // Also checks that the migrations were applied, and that commits are as durable as they must.
     [[nodiscard]] bool connect();
@@ -45,7 +46,7 @@ class PgStore {
     PgConnection connection_;
     std::unique_ptr<Transaction> transaction_;
     std::string slot_;
-    bool needs_fsync_;
+    PgDurability required_;
     PgError error_;
     std::string chunk_;
     DeviceSet copied_;  // by the last COPY

@@ -32,9 +32,14 @@ bool read_partitions(PgConnection* connection, PgPartitions* partitions) {
     return true;
 }
 
-std::string what_is_off(const PgDurability& durability) {
-    std::string text = durability.fsync ? "" : "fsync";
-    if (!durability.full_page_writes) {
+PgDurability required_durability(const Settings& settings) {
+    const bool all = settings.postgres_durability == "fsync";
+    return {all, all};
+}
+
+std::string what_is_off(const PgDurability& is, const PgDurability& required) {
+    std::string text = is.fsync || !required.fsync ? "" : "fsync";
+    if (!is.full_page_writes && required.full_page_writes) {
         text.append(text.empty() ? "" : ", ").append("full_page_writes");
     }
     return text;

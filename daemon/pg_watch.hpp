@@ -6,6 +6,7 @@
 #include <string>
 
 #include "daemon/pg_connection.hpp"
+#include "daemon/settings.hpp"
 
 namespace sluice {
 
@@ -13,8 +14,6 @@ namespace sluice {
 struct PgDurability {
     bool fsync = true;
     bool full_page_writes = true;
-
-    [[nodiscard]] bool whole() const noexcept { return fsync && full_page_writes; }
 };
 
 struct PgPartitions {
@@ -27,7 +26,10 @@ struct PgPartitions {
 [[nodiscard]] bool read_durability(PgConnection* connection, PgDurability* durability);
 [[nodiscard]] bool read_partitions(PgConnection* connection, PgPartitions* partitions);
 
-// What is off, for a human: "fsync, full_page_writes".
-[[nodiscard]] std::string what_is_off(const PgDurability& durability);
+// What postgres.durability asks for.
+[[nodiscard]] PgDurability required_durability(const Settings& settings);
+
+// What of it is off, for a human: "fsync, full_page_writes".
+[[nodiscard]] std::string what_is_off(const PgDurability& is, const PgDurability& required);
 
 }  // namespace sluice

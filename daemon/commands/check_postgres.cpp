@@ -8,6 +8,7 @@
 #include "daemon/pg_connection.hpp"
 #include "daemon/pg_migrate.hpp"
 #include "daemon/pg_partition.hpp"
+#include "daemon/pg_watch.hpp"
 
 namespace sluice {
 namespace {
@@ -93,7 +94,8 @@ bool PostgresCheck::check_settings() {
     for (int row = 0; row < rows.count(); ++row) {
         settings.emplace(rows.text(row, 0), rows.text(row, 1));
     }
-    for (Finding& finding : judge_postgres(settings, recovery.text(0, 0) == "t")) {
+    const bool durable = required_durability(settings_).fsync;
+    for (Finding& finding : judge_postgres(settings, recovery.text(0, 0) == "t", durable)) {
         findings_.push_back(std::move(finding));
     }
     return true;

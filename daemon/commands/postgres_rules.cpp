@@ -11,7 +11,8 @@ constexpr int kVersionLeast = 140000;
 
 class PostgresJudgement {
   public:
-    explicit PostgresJudgement(const PostgresSettings& settings) : settings_(settings) {}
+    PostgresJudgement(const PostgresSettings& settings, bool durable)
+        : settings_(settings), durable_(durable) {}
 
     Findings judge(bool in_recovery) {
         judge_version();
@@ -35,6 +36,7 @@ class PostgresJudgement {
     void judge_limits();
 
     const PostgresSettings& settings_;
+    bool durable_;
     Findings findings_;
 };
 
@@ -79,10 +81,11 @@ void PostgresJudgement::judge_durability() {
         if (value(name) == "on") {
             add(Verdict::kOk, check, std::string(name) + " is on");
         } else {
-            add(Verdict::kFail, check,
+            add(durable_ ? Verdict::kFail : Verdict::kWarn, check,
                 std::string(name) +
                     " is off: logs that were stored, and all else, may be lost in a"
-                    " crash",
+                    " crash" +
+                    (durable_ ? ", and so a loader stores nothing there" : ""),
                 std::string(name) + " = on in postgresql.conf, then pg_reload_conf()");
         }
     }
@@ -124,8 +127,8 @@ void PostgresJudgement::judge_limits() {
 
 }  // namespace
 
-Findings judge_postgres(const PostgresSettings& settings, bool in_recovery) {
-    return PostgresJudgement(settings).judge(in_recovery);
+Findings judge_postgres(const PostgresSettings& settings, bool in_recovery, bool durable) {
+    return PostgresJudgement(settings, durable).judge(in_recovery);
 }
 
 }  // namespace sluice

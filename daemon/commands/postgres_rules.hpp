@@ -17,6 +17,8 @@ inline constexpr const char* kPostgresSettingNames =
     "wal_level,default_transaction_read_only,lock_timeout,idle_session_timeout,"
     "transaction_timeout}";
 
-[[nodiscard]] Findings judge_postgres(const PostgresSettings& settings, bool in_recovery);
+// durable: whether postgres.durability asks for what survives a loss of power.
+[[nodiscard]] Findings judge_postgres(const PostgresSettings& settings, bool in_recovery,
+                                      bool durable);
 
 }  // namespace sluice

@@ -103,7 +103,7 @@ Consumer::Consumer(const Settings& settings, const std::string& name, LastSeen* 
     : name_(name),
       core_(limits_of(settings), std::random_device()()),
       redis_(redis_options_of(settings, name)),
-      store_(pg_options_of(settings), name, settings.postgres_durability == "fsync"),
+      store_(pg_options_of(settings), name, required_durability(settings)),
       last_seen_(last_seen),
       done_(done) {}
 

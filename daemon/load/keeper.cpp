@@ -10,7 +10,7 @@
 namespace sluice {
 namespace {
 
-constexpr std::chrono::seconds kPause(60);
+constexpr std::chrono::seconds kPause(15);
 // While something is not as it should be.
 constexpr std::chrono::seconds kUnwellPause(5);
 constexpr int64_t kWarnIntervalUs = 60 * 1000 * 1000;
@@ -26,10 +26,6 @@ PgOptions options_of(const Settings& settings) {
     return options;
 }
 
-bool is_well(const KeeperFigures& figures) noexcept {
-    return figures.known && figures.durability.whole() && figures.partitions.tomorrow;
-}
-
 Retention retention_of(const Settings& settings) {
     return {settings.storage_keep_days, settings.storage_keep_mb * 1024 * 1024};
 }
@@ -39,6 +35,8 @@ Retention retention_of(const Settings& settings) {
 Keeper::Keeper(const Settings& settings, Signals* done)
     : connection_(options_of(settings)),
       later_limit_(kWarnIntervalUs),
+      off_limit_(kWarnIntervalUs),
+      required_(required_durability(settings)),
       retention_(retention_of(settings)),
       done_(done) {}
 
@@ -81,7 +79,8 @@ void Keeper::run() noexcept {
             lock.unlock();
             round(retention);
             lock.lock();
-            const auto pause = is_well(figures_) ? kPause : kUnwellPause;
+            const bool is_well = figures_.known && off_.empty() && figures_.partitions.tomorrow;
+            const auto pause = is_well ? kPause : kUnwellPause;
             pulse_rest();
             asked_.wait_for(lock, pause, [this] { return stopping() || applied_; });
             pulse();
@@ -114,23 +113,29 @@ void Keeper::round(const Retention& retention) {
 // What cannot be looked at now is looked at in the next round.
 void Keeper::look() {
     KeeperFigures seen;
+    seen.required = required_;
     seen.known = read_durability(&connection_, &seen.durability) &&
                  read_partitions(&connection_, &seen.partitions);
     if (seen.known) {
-        tell_change(seen.durability);
+        tell(seen.durability);
         const std::lock_guard<std::mutex> lock(mutex_);
         figures_ = seen;
     }
 }
 
-void Keeper::tell_change(const PgDurability& durability) {
-    const std::string off = what_is_off(durability);
-    const std::string off_before = what_is_off(figures_.durability);
-    if (!off.empty() && off != off_before) {
-        log_error("postgres would lose committed records in a crash").with("off", off);
-    } else if (off.empty() && !off_before.empty()) {
-        log_info("postgres is set as it should be again");
+// Each minute, until it is mended.
+void Keeper::tell(const PgDurability& durability) {
+    const std::string off = what_is_off(durability, required_);
+    uint64_t left_out = 0;
+    if (off != off_) {
+        off_limit_ = LogLimit(kWarnIntervalUs);
     }
+    if (off.empty() && !off_.empty()) {
+        log_info("postgres is as durable as it must be again");
+    } else if (!off.empty() && off_limit_.allow(steady_us(), &left_out)) {
+        log_error("postgres would lose committed records in a crash").with("off", off);
+    }
+    off_ = off;
 }
 
 }  // namespace sluice

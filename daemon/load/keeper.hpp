@@ -38,10 +38,13 @@ class Keeper {
     void run() noexcept;
     void round(const Retention& retention);
     void look();
-    void tell_change(const PgDurability& durability);
+    void tell(const PgDurability& durability);
 
     PgConnection connection_;
     LogLimit later_limit_;
+    LogLimit off_limit_;
+    PgDurability required_;
+    std::string off_;  // of what is required, when it was last looked
     std::thread thread_;
     // Of retention_, applied_ and figures_, and so that asked_ is not missed.
     mutable std::mutex mutex_;

@@ -117,11 +117,18 @@ void write_state(const LoadFigures& figures, MetricsText* text) {
     }
 }
 
+void write_durability(const PgDurability& durability, MetricsText* text) {
+    text->sample("setting", "fsync", durability.fsync ? 1 : 0);
+    text->sample("setting", "full_page_writes", durability.full_page_writes ? 1 : 0);
+}
+
 void write_keeper(const KeeperFigures& keeper, MetricsText* text) {
     text->family("sluice_loader_postgres_setting", "gauge",
-                 "Whether what a commit rests on is on, looked at once a minute.");
-    text->sample("setting", "fsync", keeper.durability.fsync ? 1 : 0);
-    text->sample("setting", "full_page_writes", keeper.durability.full_page_writes ? 1 : 0);
+                 "Whether what a commit rests on is on, looked at each quarter of a minute.");
+    write_durability(keeper.durability, text);
+    text->family("sluice_loader_postgres_setting_required", "gauge",
+                 "Whether postgres.durability asks for it.");
+    write_durability(keeper.required, text);
     text->family("sluice_loader_partitions", "gauge", "Partitions of a table.");
     text->sample("table", "logs", static_cast<uint64_t>(keeper.partitions.logs));
     text->sample("table", "ledger", static_cast<uint64_t>(keeper.partitions.ledger));

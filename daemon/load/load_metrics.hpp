@@ -32,6 +32,7 @@ struct LoadFigures {
 struct KeeperFigures {
     bool known = false;  // a look has been answered
     PgDurability durability;
+    PgDurability required;
     PgPartitions partitions;
 };
 

@@ -186,6 +186,7 @@ void consumers_are_added_up_but_the_backlog_is_everybodys(void**) {
     KeeperFigures keeper;
     keeper.known = true;
     keeper.durability.fsync = false;
+    keeper.required.full_page_writes = false;
     keeper.partitions = {3, 40, true};
     const std::string page = load_metrics("x\"\\\n", figures, keeper);
     const std::string labels = "{loader=\"x\\\"\\\\\\n\"";
@@ -200,6 +201,9 @@ void consumers_are_added_up_but_the_backlog_is_everybodys(void**) {
     assert_has(page, "sluice_loader_postgres_setting" + labels + ",setting=\"fsync\"} 0");
     assert_has(page,
                "sluice_loader_postgres_setting" + labels + ",setting=\"full_page_writes\"} 1");
+    const std::string required = "sluice_loader_postgres_setting_required" + labels;
+    assert_has(page, required + ",setting=\"fsync\"} 1");
+    assert_has(page, required + ",setting=\"full_page_writes\"} 0");
     assert_has(page, "sluice_loader_partitions" + labels + ",table=\"ledger\"} 40");
     assert_has(page, "sluice_loader_tomorrow_partition" + labels + "} 1");
 }

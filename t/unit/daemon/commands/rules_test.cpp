@@ -54,17 +54,17 @@ std::string redis_trouble(const char* name, const char* value,
     return trouble(judge_redis(facts, wanted));
 }
 
-std::string postgres_trouble(const char* name, const char* value) {
+std::string postgres_trouble(const char* name, const char* value, bool durable = true) {
     PostgresSettings settings = good_postgres();
     settings[name] = value;
-    return trouble(judge_postgres(settings, false));
+    return trouble(judge_postgres(settings, false, durable));
 }
 
 void all_is_well(void**) {
     assert_text_equal(trouble(judge_redis(good_redis(), Durability::kFsync)), "");
     assert_int_equal(judge_redis(good_redis(), Durability::kFsync).size(), 9);
-    assert_text_equal(trouble(judge_postgres(good_postgres(), false)), "");
-    assert_int_equal(judge_postgres(good_postgres(), false).size(), 8);
+    assert_text_equal(trouble(judge_postgres(good_postgres(), false, true)), "");
+    assert_int_equal(judge_postgres(good_postgres(), false, true).size(), 8);
 }
 
 void each_thing_that_is_wrong_with_redis_is_found(void**) {
@@ -137,6 +137,10 @@ void each_thing_that_is_wrong_with_postgres_is_found(void**) {
     assert_text_equal(postgres_trouble("fsync", "off"), "postgres_fsync:FAIL");
     assert_text_equal(postgres_trouble("full_page_writes", "off"),
                       "postgres_full_page_writes:FAIL");
+    // postgres.durability may ask for less.
+    assert_text_equal(postgres_trouble("fsync", "off", false), "postgres_fsync:warn");
+    assert_text_equal(postgres_trouble("full_page_writes", "off", false),
+                      "postgres_full_page_writes:warn");
     assert_text_equal(postgres_trouble("synchronous_commit", "off"),
                       "postgres_synchronous_commit:warn");
     assert_text_equal(postgres_trouble("synchronous_commit", "remote_apply"), "");
@@ -149,7 +153,7 @@ void each_thing_that_is_wrong_with_postgres_is_found(void**) {
     // A standby's transactions are read only anyway.
     PostgresSettings standby = good_postgres();
     standby["default_transaction_read_only"] = "on";
-    assert_text_equal(trouble(judge_postgres(standby, true)), "postgres_recovery:FAIL");
+    assert_text_equal(trouble(judge_postgres(standby, true, true)), "postgres_recovery:FAIL");
 }
 
 }  // namespace
