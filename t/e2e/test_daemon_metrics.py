@@ -18,8 +18,8 @@ FAMILIES = {
         " redis_retries_total postgres_retries_total refused_batches_total careful_batches_total"
         " receipt_to_stored_seconds batch_rows batch_bytes batch_seconds consumers postgres_up"
         " connections buffered_bytes drain_records_per_second edge_clock_skew_seconds"
-        " backlog_entries backlog_records backlog_bytes pending_entries postgres_setting partitions"
-        " tomorrow_partition").split()
+        " backlog_entries backlog_records backlog_bytes pending_entries postgres_setting"
+        " postgres_setting_required partitions tomorrow_partition").split()
 } | {
     "sluice_" + name for name in (
         "http_requests_total http_request_duration_seconds db_queries_total"
@@ -233,42 +233,6 @@ def test_nothing_that_only_tells_keeps_records_from_being_stored(make_stack):
     frames.add(stack.redis, [frames.frame([frames.row()])])
     stack.wait_rows(2)
     assert not quiet.events("there will be no metrics")
-
-
-def set_fsync(stack, value):
-    connection = stack.postgres.connect()
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER SYSTEM SET fsync = {value}")
-        cursor.execute("SELECT pg_reload_conf()")
-    connection.close()
-    wait_until(lambda: stack.postgres.value("SHOW fsync") == value, 5)
-
-
-def test_a_postgres_without_fsync_is_told_and_stores_nothing_unless_so_set(stack):
-    stack.allow("postgres would lose committed records")
-    wait_page(stack, lambda page: page("postgres_setting", setting="fsync") == 1, "it is on")
-    stack.loader.stop()
-    set_fsync(stack, "off")
-    stack.loader.start()
-    wait_page(stack, lambda page: page("postgres_setting", setting="fsync") == 0, "it is told")
-    frames.add(stack.redis, [frames.frame([frames.row()])])
-    wait_page(stack, lambda page: page("postgres_retries_total", **{"class": "lost"}) > 3, "it waits")
-    assert stack.rows() == 0
-    (event,) = stack.loader.events("postgres would lose committed records in a crash")
-    assert (event["level"], event["off"]) == ("ERROR", "fsync")
-    assert "fsync is off and postgres.durability is fsync" in stack.loader.log_text()
-    # It comes back without a restart.
-    set_fsync(stack, "on")
-    stack.wait_rows(1)
-    wait_page(stack, lambda page: page("postgres_setting", setting="fsync") == 1, "it is on again")
-    # Unless that is what is wanted.
-    set_fsync(stack, "off")
-    stack.loader.stop()
-    stack.loader.settings["SLUICED_POSTGRES_DURABILITY"] = "memory"
-    stack.loader.start()
-    frames.add(stack.redis, [frames.frame([frames.row()])])
-    stack.wait_rows(2)
-    set_fsync(stack, "on")
 
 
 def test_a_missing_partition_of_tomorrow_is_told(stack):
