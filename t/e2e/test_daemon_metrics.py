@@ -235,11 +235,8 @@ def test_nothing_that_only_tells_keeps_records_from_being_stored(make_stack):
     assert not quiet.events("there will be no metrics")
 
 
-def test_a_missing_partition_of_tomorrow_is_told(stack):
-    """Of another day than the loader thinks it is, so that it does not make it."""
-    wait_page(stack, lambda page: page("tomorrow_partition") == 1, "it is there")
-    before = read(stack)("partitions", table="logs")
-    assert before >= 2 and read(stack)("partitions", table="ledger") >= 3
+def take_tomorrow_away(stack):
+    """The loader then thinks that it is another day, so that it does not make it again."""
     stack.loader.stop()
     name = stack.postgres.value(
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ="
@@ -249,10 +246,19 @@ def test_a_missing_partition_of_tomorrow_is_told(stack):
     connection.close()
     stack.loader.wall_clock = "-2d"
     stack.loader.start()
-    wait_page(stack, lambda page: page("tomorrow_partition") == 0,
-              "it is missing")
+
+
+def give_tomorrow_back(stack):
     stack.loader.stop()
     stack.loader.wall_clock = None
     stack.loader.start()
-    wait_page(stack, lambda page: page("tomorrow_partition") == 1,
-              "it is made")
+
+
+def test_a_missing_partition_of_tomorrow_is_told(stack):
+    wait_page(stack, lambda page: page("tomorrow_partition") == 1, "it is there")
+    before = read(stack)("partitions", table="logs")
+    assert before >= 2 and read(stack)("partitions", table="ledger") >= 3
+    take_tomorrow_away(stack)
+    wait_page(stack, lambda page: page("tomorrow_partition") == 0, "it is missing")
+    give_tomorrow_back(stack)
+    wait_page(stack, lambda page: page("tomorrow_partition") == 1, "it is made")
