@@ -23,6 +23,7 @@ constexpr Path kPaths[] = {
     {QueryKind::kLogs, "/api/logs"},
     {QueryKind::kStats, "/api/stats"},
     {QueryKind::kHits, "/api/hits"},
+    {QueryKind::kTail, "/api/logs/stream"},
 };
 
 constexpr unsigned on(QueryKind kind) {
@@ -32,9 +33,12 @@ constexpr unsigned on(QueryKind kind) {
 // What has been read of the parameters, beside the query itself.
 struct Reading {
     Query* query;
+    QueryFormat preferred = QueryFormat::kPage;
     unsigned seen = 0;
     uint8_t min_levels = kAllLevels;
 };
+
+constexpr std::string_view kFormats[] = {"", "json", "ndjson", "csv"};
 
 bool is_text(std::string_view text, size_t bytes_max) {
     return !text.empty() && text.size() <= bytes_max && text.find('\0') == std::string_view::npos &&
@@ -66,8 +70,14 @@ bool read_device_id(std::string_view value, Reading* reading) {
 }
 
 bool read_limit(std::string_view value, Reading* reading) {
-    return parse_decimal(value, kQueryLimitMax, &reading->query->limit) &&
+    return parse_decimal(value, kQueryExportLimitMax, &reading->query->limit) &&
            reading->query->limit > 0;
+}
+
+bool read_format(std::string_view value, Reading* reading) {
+    const auto found = std::find(std::begin(kFormats) + 1, std::end(kFormats), value);
+    reading->query->format = static_cast<QueryFormat>(found - std::begin(kFormats));
+    return found != std::end(kFormats);
 }
 
 bool read_offset(std::string_view value, Reading* reading) {
@@ -140,6 +150,9 @@ bool read_step(std::string_view value, Reading* reading) {
     return parse_step(value, &reading->query->step_s);
 }
 
+constexpr unsigned kOfLogs = on(QueryKind::kLogs) | on(QueryKind::kTail);
+constexpr unsigned kOfLevels = kOfLogs | on(QueryKind::kHits);
+
 struct Parameter {
     std::string_view name;
     unsigned kinds;
@@ -151,21 +164,25 @@ constexpr const char* kTimeRule =
     "must be a time in RFC 3339, a number since 1970 (s, ms, us or ns), or so long ago as in -90s, "
     "-15m, -2h or -7d";
 
+constexpr const char* kLimitRule =
+    "must be a whole number from 1 to 1000, with format up to 100000000";
+
 constexpr Parameter kParameters[] = {
-    {"device_id", on(QueryKind::kLogs), read_device_id,
+    {"device_id", kOfLogs, read_device_id,
      "must be 1 to 50 bytes of UTF-8 without control characters"},
-    {"limit", on(QueryKind::kLogs), read_limit, "must be a whole number from 1 to 1000"},
+    {"limit", on(QueryKind::kLogs), read_limit, kLimitRule},
     {"offset", on(QueryKind::kLogs), read_offset, "must be a whole number from 0 to 100000"},
     {"cursor", on(QueryKind::kLogs), read_cursor, "must be the next_cursor of a page, as it was"},
-    {"level", on(QueryKind::kLogs) | on(QueryKind::kHits), read_level,
+    {"level", kOfLevels, read_level,
      "must be one or several of DEBUG, INFO, WARNING, ERROR, CRITICAL, separated by commas"},
-    {"min_level", on(QueryKind::kLogs) | on(QueryKind::kHits), read_min_level,
+    {"min_level", kOfLevels, read_min_level,
      "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL"},
     {"from", on(QueryKind::kLogs) | on(QueryKind::kHits), read_from, kTimeRule},
     {"to", on(QueryKind::kLogs) | on(QueryKind::kHits), read_to, kTimeRule},
-    {"q", on(QueryKind::kLogs), read_text, "must be 1 to 200 bytes of UTF-8"},
-    {"contains", on(QueryKind::kLogs), read_contains, "must be a JSON object of at most 1000 bytes"},
+    {"q", kOfLogs, read_text, "must be 1 to 200 bytes of UTF-8"},
+    {"contains", kOfLogs, read_contains, "must be a JSON object of at most 1000 bytes"},
     {"order", on(QueryKind::kLogs), read_order, "must be desc or asc"},
+    {"format", on(QueryKind::kLogs), read_format, "must be json, ndjson or csv"},
     {"step", on(QueryKind::kHits), read_step,
      "must be one of 1m, 5m, 10m, 15m, 30m, 1h, 2h, 3h, 6h, 12h, 1d"},
 };
@@ -224,16 +241,27 @@ bool settle(const Reading& reading, QueryError* error) {
         return false;
     }
     query->levels = levels == kAllLevels ? 0 : levels;
+    if (query->format == QueryFormat::kPage && query->kind == QueryKind::kLogs &&
+        query->offset == 0) {
+        query->format = reading.preferred;
+    }
+    if (query->format == QueryFormat::kPage && query->limit > kQueryLimitMax) {
+        *error = {"limit", "bad_parameter", kLimitRule};
+        return false;
+    }
+    if (query->format == QueryFormat::kPage && query->limit == 0) {
+        query->limit = kQueryLimitDefault;
+    }
     if (query->from.given() && query->to.given() && query->from.kind == query->to.kind &&
         query->from.resolve(0) >= query->to.resolve(0)) {
         *error = {"to", "bad_parameter", "must be later than from"};
         return false;
     }
     // A walk by cursor has no use for it, and a search does not know how much it would leave out.
-    if (query->offset != 0 &&
-        (query->has_cursor || query->text.given() || query->contains.given())) {
+    if (query->offset != 0 && (query->has_cursor || query->text.given() ||
+                               query->contains.given() || query->format != QueryFormat::kPage)) {
         *error = {"offset", "bad_parameter",
-                  "must not be given together with cursor, q or contains: use next_cursor"};
+                  "must not be given together with cursor, q, contains or format"};
         return false;
     }
     return true;
@@ -317,14 +345,16 @@ class TargetWriter {
 
 }  // namespace
 
-QueryVerdict parse_query(std::string_view target, Query* out, QueryError* error) noexcept {
+QueryVerdict parse_query(std::string_view target, Query* out, QueryError* error,
+                         QueryFormat preferred) noexcept {
     *out = Query();
     const size_t mark = target.find('?');
     const QueryVerdict path = read_path(target.substr(0, mark), out, error);
     if (path != QueryVerdict::kGood) {
         return path;
     }
-    Reading reading{out};
+    out->limit = 0;  // none given
+    Reading reading{out, preferred};
     if (out->device_id.given()) {
         reading.seen = 1;  // the first of kParameters
     }
@@ -364,7 +394,10 @@ char* write_query(const Query& query, char* out) noexcept {
     if (query.ascending) {
         writer.text("order", "asc");
     }
-    if (query.limit != kQueryLimitDefault) {
+    if (query.format != QueryFormat::kPage) {
+        writer.text("format", kFormats[static_cast<size_t>(query.format)]);
+    }
+    if (query.limit != (query.format == QueryFormat::kPage ? kQueryLimitDefault : 0)) {
         writer.number("limit", query.limit);
     }
     if (query.offset != 0) {

@@ -15,11 +15,15 @@ namespace sluice {
 
 inline constexpr uint32_t kQueryLimitDefault = 100;
 inline constexpr uint32_t kQueryLimitMax = 1000;
+inline constexpr uint32_t kQueryExportLimitMax = 100000000;
 inline constexpr uint32_t kQueryOffsetMax = 100000;
 inline constexpr size_t kQueryTextBytesMax = 200;
 inline constexpr size_t kQueryContainsBytesMax = 1000;
 
-enum class QueryKind : uint8_t { kLogs, kStats, kHits };
+enum class QueryKind : uint8_t { kLogs, kStats, kHits, kTail };
+
+// A page, or all that there is as a file.
+enum class QueryFormat : uint8_t { kPage, kJson, kNdjson, kCsv };
 
 // Text without memory of its own.
 template <size_t kBytesMax>
@@ -40,7 +44,8 @@ class QueryText {
 
 struct Query {
     QueryKind kind = QueryKind::kLogs;
-    uint32_t limit = kQueryLimitDefault;
+    QueryFormat format = QueryFormat::kPage;
+    uint32_t limit = kQueryLimitDefault;  // 0: of a file, all
     uint32_t offset = 0;
     uint8_t levels = 0;  // a bit a Level; 0 = all
     bool ascending = false;
@@ -63,10 +68,11 @@ struct QueryError {
 enum class QueryVerdict : uint8_t { kGood, kBad, kNoEndpoint };
 
 // target is a path and, behind a '?', parameters, both undecoded. A device in the path
-// (/api/logs/pump-7) is the same as one in the parameters. Unknown and repeated parameters are
-// errors. error is set for kBad.
-[[nodiscard]] QueryVerdict parse_query(std::string_view target, Query* out,
-                                       QueryError* error) noexcept;
+// (/api/logs/pump-7) is the same as one in the parameters; one named "stream" has them only. Unknown and repeated parameters are
+// errors. error is set for kBad. preferred is for a target that does not say its format, where it
+// can be had in it.
+[[nodiscard]] QueryVerdict parse_query(std::string_view target, Query* out, QueryError* error,
+                                       QueryFormat preferred = QueryFormat::kPage) noexcept;
 
 // The one target that asks this: parameters in a fixed order, those at their defaults left out.
 inline constexpr size_t kQueryTargetBytesMax =

@@ -1,17 +1,20 @@
 #include "ngx_http_sluice_query.hpp"
 
 #include "common/query.hpp"
+#include "common/query_accept.hpp"
 #include "ngx_http_sluice_counters.hpp"
 #include "ngx_http_sluice_source.hpp"
 
 
+static sluice::QueryFormat ngx_http_sluice_query_accept(ngx_http_request_t *r);
 static ngx_int_t ngx_http_sluice_query_log_handler(ngx_http_request_t *r);
 
 
 /*
  * Of the target as it came, like $request_uri: rewrites and subrequests have the client's query. A
  * target that is no query stays as it is, for the server to say what is wrong with it; it cannot
- * be taken for another one, as it is not written as queries are.
+ * be taken for another one, as it is not written as queries are. What Accept says becomes a part of
+ * it, as the server sees no headers, and what it answers depends on no more than its target.
  */
 
 ngx_int_t
@@ -27,7 +30,8 @@ ngx_http_sluice_query_variable(ngx_http_request_t *r, ngx_http_variable_value_t 
     v->no_cacheable = 0;
     v->not_found = 0;
 
-    if (sluice::parse_query(ngx_http_sluice_view(r->unparsed_uri), &query, &error)
+    if (sluice::parse_query(ngx_http_sluice_view(r->unparsed_uri), &query, &error,
+                            ngx_http_sluice_query_accept(r))
         != sluice::QueryVerdict::kGood)
     {
         v->data = r->unparsed_uri.data;
@@ -46,6 +50,21 @@ ngx_http_sluice_query_variable(ngx_http_request_t *r, ngx_http_variable_value_t 
     ngx_memcpy(v->data, written, v->len);
 
     return NGX_OK;
+}
+
+
+static sluice::QueryFormat
+ngx_http_sluice_query_accept(ngx_http_request_t *r)
+{
+    ngx_str_t                   name = ngx_string("http_accept");
+    ngx_http_variable_value_t  *accept;
+
+    accept = ngx_http_get_variable(r, &name, ngx_hash_key(name.data, name.len));
+    if (accept == NULL || accept->not_found) {
+        return sluice::QueryFormat::kPage;
+    }
+
+    return sluice::format_accepted({reinterpret_cast<char *>(accept->data), accept->len});
 }
 
 

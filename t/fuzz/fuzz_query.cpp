@@ -23,7 +23,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (verdict != QueryVerdict::kGood) {
         return 0;
     }
-    must(query.limit >= 1 && query.limit <= kQueryLimitMax && query.offset <= kQueryOffsetMax);
+    if (query.format == QueryFormat::kPage) {
+        must(query.limit >= 1 && query.limit <= kQueryLimitMax && query.offset <= kQueryOffsetMax);
+    } else {
+        must(query.limit <= kQueryExportLimitMax && query.offset == 0);
+    }
 
     char written[kQueryTargetBytesMax];
     const std::string_view canonical(written,

@@ -101,6 +101,52 @@ static void the_same_question_is_written_in_one_way(void**) {
     same("/api/logs?from=-0s&to=2020-01-01", "/api/logs?from=-0d&to=2020-01-01T00:00:00.000000Z");
 }
 
+static void a_file_has_no_limit_but_what_is_given(void**) {
+    assert_true(good("/api/logs").format == QueryFormat::kPage);
+    assert_true(good("/api/logs?format=json").format == QueryFormat::kJson);
+    assert_int_equal(good("/api/logs?format=ndjson").limit, 0);
+    same("/api/logs/x?format=csv", "/api/logs?device_id=x&format=csv");
+    same("/api/logs?limit=100&format=ndjson", "/api/logs?format=ndjson&limit=100");
+    same("/api/logs?limit=100000000&format=ndjson",
+         "/api/logs?format=ndjson&limit=100000000");
+    refused("/api/logs?format=csv&limit=100000001", "limit", "bad_parameter");
+    refused("/api/logs?format=csv&limit=0", "limit", "bad_parameter");
+    refused("/api/logs?format=csv&offset=1", "offset", "bad_parameter");
+    for (std::string_view args : {"format=", "format=xml", "format=CSV", "format"}) {
+        refused("/api/logs?" + std::string(args), "format", "bad_parameter");
+    }
+    refused("/api/stats?format=csv", "format", "unknown_parameter");
+}
+
+static void a_preferred_format_is_for_who_names_none(void**) {
+    const auto preferring = [](std::string_view target, QueryFormat preferred) {
+        Query query;
+        QueryError error;
+        assert_true(parse_query(target, &query, &error, preferred) == QueryVerdict::kGood);
+        return written(query);
+    };
+    assert_text_equal(preferring("/api/logs/x?limit=5", QueryFormat::kCsv),
+                      "/api/logs?device_id=x&format=csv&limit=5");
+    assert_text_equal(preferring("/api/logs?limit=5000", QueryFormat::kCsv),
+                      "/api/logs?format=csv&limit=5000");
+    assert_text_equal(preferring("/api/logs?format=json", QueryFormat::kCsv),
+                      "/api/logs?format=json");
+    // What can be had as a page only is one.
+    assert_text_equal(preferring("/api/logs?offset=5", QueryFormat::kCsv), "/api/logs?offset=5");
+    assert_text_equal(preferring("/api/stats", QueryFormat::kCsv), "/api/stats");
+    assert_text_equal(preferring("/api/hits", QueryFormat::kNdjson), "/api/hits");
+}
+
+static void a_tail_has_filters_only(void**) {
+    assert_true(good("/api/logs/stream").kind == QueryKind::kTail);
+    same("/api/logs/stream?q=a&level=error&device_id=x&contains=%7B%7D",
+         "/api/logs/stream?device_id=x&level=ERROR&q=a&contains=%7B%7D");
+    same("/api/logs?device_id=stream", "/api/logs?device_id=stream");
+    for (std::string_view name : {"limit", "offset", "from", "to", "order", "cursor", "format"}) {
+        refused("/api/logs/stream?" + std::string(name) + "=1", name, "unknown_parameter");
+    }
+}
+
 static void bounds_are_kept(void**) {
     assert_int_equal(good("/api/logs?limit=1000").limit, 1000);
     assert_int_equal(good("/api/logs?offset=100000").offset, 100000);
@@ -210,7 +256,8 @@ static void the_longest_question_fits(void**) {
     Query query;
     query.levels = 0x1e;
     query.from = query.to = {QueryTime::Kind::kAbsolute, 1731580200123456};
-    query.limit = 999;
+    query.format = QueryFormat::kNdjson;
+    query.limit = kQueryExportLimitMax;
     query.offset = kQueryOffsetMax;
     query.ascending = true;
     query.step_s = 900;
@@ -227,6 +274,9 @@ int main() {
         cmocka_unit_test(what_is_asked_is_understood),
         cmocka_unit_test(a_device_in_the_path_is_a_parameter),
         cmocka_unit_test(the_same_question_is_written_in_one_way),
+        cmocka_unit_test(a_file_has_no_limit_but_what_is_given),
+        cmocka_unit_test(a_preferred_format_is_for_who_names_none),
+        cmocka_unit_test(a_tail_has_filters_only),
         cmocka_unit_test(bounds_are_kept),
         cmocka_unit_test(times_are_checked),
         cmocka_unit_test(what_a_record_may_not_hold_cannot_be_asked_for),
