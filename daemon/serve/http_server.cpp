@@ -19,6 +19,7 @@ namespace {
 
 constexpr unsigned kConnectionsMax = 1000;
 constexpr unsigned kIdleTimeoutS = 60;
+constexpr size_t kStreamBlockBytes = 16384;
 
 }  // namespace
 
@@ -39,6 +40,9 @@ struct HttpCallbacks {
         const std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
         *context = nullptr;
         if (exchange) {
+            if (exchange->response_.stream) {
+                exchange->response_.stream->detach();
+            }
             auto* server = static_cast<HttpServer*>(self);
             if (server->over_) {
                 server->over_(*exchange);
@@ -83,6 +87,21 @@ struct HttpCallbacks {
             }
         }
         return server->respond(exchange) ? MHD_YES : MHD_NO;
+    }
+
+    static ssize_t read_stream(void* self, uint64_t, char* out, size_t room) noexcept {
+        size_t size = 0;
+        switch (static_cast<Exchange*>(self)->response_.stream->read(out, room, &size)) {
+            case BodyStream::Read::kBytes:
+                return static_cast<ssize_t>(size);
+            case BodyStream::Read::kNothingYet:
+                return 0;
+            case BodyStream::Read::kEnd:
+                return MHD_CONTENT_READER_END_OF_STREAM;
+            case BodyStream::Read::kCutOff:
+                break;
+        }
+        return MHD_CONTENT_READER_END_WITH_ERROR;
     }
 
     // From any thread. Too many open files, for one, would be said each time somebody connects.
@@ -167,10 +186,23 @@ void HttpServer::handle(Exchange* exchange) {
     pulse_rest();
 }
 
-bool HttpServer::respond(Exchange* exchange) {
+MHD_Response* HttpServer::make_response(Exchange* exchange) const {
     HttpResponse& answer = exchange->response_;
-    MHD_Response* response = MHD_create_response_from_buffer(answer.body.size(), answer.body.data(),
-                                                             MHD_RESPMEM_MUST_COPY);
+    if (!answer.stream) {
+        return MHD_create_response_from_buffer(answer.body.size(), answer.body.data(),
+                                               MHD_RESPMEM_MUST_COPY);
+    }
+    MHD_Connection* connection = exchange->connection_;
+    answer.stream->attach(
+        exchange->client_fd(), [connection] { MHD_suspend_connection(connection); },
+        [connection] { MHD_resume_connection(connection); });
+    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, kStreamBlockBytes,
+                                             &HttpCallbacks::read_stream, exchange, nullptr);
+}
+
+bool HttpServer::respond(Exchange* exchange) {
+    const HttpResponse& answer = exchange->response_;
+    MHD_Response* response = make_response(exchange);
     if (response == nullptr) {
         return false;
     }

@@ -11,9 +11,11 @@
 #include <string_view>
 
 #include "daemon/log.hpp"
+#include "daemon/serve/body_stream.hpp"
 
 struct MHD_Connection;
 struct MHD_Daemon;
+struct MHD_Response;
 
 namespace sluice {
 
@@ -25,6 +27,7 @@ struct HttpResponse {
     std::string etag;       // empty: none
     int retry_after_s = 0;  // 0: no such header
     const char* allow = nullptr;
+    std::shared_ptr<BodyStream> stream;  // in place of body: it is made while it is sent
 };
 
 // One request on its way. Lives until its answer is sent.
@@ -92,6 +95,7 @@ class HttpServer {
     void start_on(int listen_fd);
     void handle(Exchange* exchange);
     bool respond(Exchange* exchange);
+    [[nodiscard]] MHD_Response* make_response(Exchange* exchange) const;
 
     Handler handler_;
     Over over_;

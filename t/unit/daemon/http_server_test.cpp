@@ -1,5 +1,6 @@
-// The HTTP server while it stops: what still comes is answered, and closes its connection. Over a
-// socket of its own, since what is tested is who answers whom.
+// The HTTP server while it stops: what still comes is answered, and closes its connection; and
+// bodies that are made while they are sent. Over a socket of its own, since what is tested is who
+// answers whom.
 #include "daemon/serve/http_server.hpp"
 
 #include <sys/socket.h>
@@ -7,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
@@ -38,13 +40,14 @@ class Fixture {
     [[nodiscard]] const std::string& path() const { return path_; }
 
     // Waits until the request of the client rests, and answers it.
-    void answer() {
+    void answer(std::shared_ptr<BodyStream> stream = nullptr) {
         Exchange* exchange = nullptr;
         while ((exchange = resting.exchange(nullptr)) == nullptr) {
             usleep(100);
         }
         HttpResponse response;
         response.body = "{}";
+        response.stream = std::move(stream);
         exchange->answer(std::move(response));
     }
 
@@ -136,6 +139,103 @@ void what_comes_at_the_very_end_is_refused_unasked(void**) {
     assert_null(fixture.resting.load());
 }
 
+BodyStream::Piece piece(std::string text) {
+    return std::make_shared<const std::string>(std::move(text));
+}
+
+void assert_all_is_over(const Fixture& fixture) {
+    while (fixture.server.open_exchanges() != 0) {
+        usleep(100);
+    }
+}
+
+void a_body_is_sent_while_it_is_made(void**) {
+    Fixture fixture;
+    Client client(fixture);
+    auto stream = std::make_shared<BodyStream>(1000);
+    client.ask();
+    fixture.answer(stream);
+    assert_holds(client.read_until("\r\n\r\n"), "Transfer-Encoding: chunked\r\n");
+    for (const char* text : {"one\n", "two\n", "three\n"}) {
+        assert_true(stream->write(piece(text)));
+        assert_holds(client.read_until(text), text);
+    }
+    assert_true(stream->write(piece("four\n")));
+    stream->end(true);
+    assert_holds(client.read_until("0\r\n\r\n"), "four\n");
+    assert_all_is_over(fixture);
+    // The connection is good for more.
+    client.ask();
+    fixture.answer();
+    assert_holds(client.read_until("{}"), "HTTP/1.1 200 ");
+}
+
+void a_body_that_cannot_be_finished_is_cut_off(void**) {
+    Fixture fixture;
+    Client client(fixture);
+    auto stream = std::make_shared<BodyStream>(1000);
+    client.ask();
+    fixture.answer(stream);
+    assert_true(stream->write(piece("one\n")));
+    assert_holds(client.read_until("one\n"), "200");
+    stream->end(false);
+    assert_true(client.read_to_end().find("0\r\n\r\n") == std::string::npos);
+    assert_all_is_over(fixture);
+}
+
+void who_writes_more_than_is_read_is_told(void**) {
+    Fixture fixture;
+    Client client(fixture);
+    auto stream = std::make_shared<BodyStream>(100000);
+    client.ask();
+    fixture.answer(stream);
+    // The kernel's buffers take some.
+    const std::string text(50000, 'x');
+    int written = 0;
+    while (stream->write(piece(text), 200)) {
+        assert_true(++written < 1000);
+    }
+    assert_false(stream->reader_has_gone());
+    stream->end(true);
+    std::string all = client.read_until("0\r\n\r\n");
+    assert_int_equal(std::count(all.begin(), all.end(), 'x'), text.size() * written);
+    assert_all_is_over(fixture);
+}
+
+void a_piece_larger_than_the_room_goes_alone(void**) {
+    BodyStream stream(10);
+    assert_true(stream.write(piece(std::string(50, 'x'))));
+    assert_false(stream.write(piece("y")));
+    char out[100];
+    size_t size = 0;
+    assert_true(stream.read(out, sizeof out, &size) == BodyStream::Read::kBytes);
+    assert_int_equal(size, 50);
+    assert_true(stream.write(piece("y")));
+}
+
+void a_client_that_hangs_up_is_noticed(void**) {
+    Fixture fixture;
+    auto stream = std::make_shared<BodyStream>(1000);
+    {
+        Client client(fixture);
+        client.ask();
+        fixture.answer(stream);
+        assert_true(stream->write(piece("one\n")));
+        assert_holds(client.read_until("one\n"), "200");
+        assert_false(stream->reader_has_gone());
+    }
+    while (!stream->reader_has_gone()) {
+        usleep(100);
+    }
+    // Each write finds out a little more, until nobody is written to at all.
+    while (fixture.server.open_exchanges() != 0) {
+        assert_true(stream->write(piece("two\n")));
+        usleep(1000);
+    }
+    assert_true(stream->write(piece(std::string(5000, 'x'))));
+    stream->end(true);
+}
+
 }  // namespace
 }  // namespace sluice::test
 
@@ -144,6 +244,11 @@ int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(what_rests_when_it_stops_is_answered),
         cmocka_unit_test(what_comes_at_the_very_end_is_refused_unasked),
+        cmocka_unit_test(a_body_is_sent_while_it_is_made),
+        cmocka_unit_test(a_body_that_cannot_be_finished_is_cut_off),
+        cmocka_unit_test(who_writes_more_than_is_read_is_told),
+        cmocka_unit_test(a_piece_larger_than_the_room_goes_alone),
+        cmocka_unit_test(a_client_that_hangs_up_is_noticed),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);
 }
