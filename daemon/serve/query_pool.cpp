@@ -19,6 +19,9 @@ namespace {
 constexpr int64_t kDownUs = 1000 * 1000;
 constexpr int kRetryAfterS = 1;
 
+// A loader that keeps up stores everything well within this.
+constexpr int64_t kBehindMs = 1000;
+
 HttpResponse unavailable(std::string_view code, std::string_view detail) {
     HttpResponse response = problem_response({503, code, detail});
     response.retry_after_s = kRetryAfterS;
@@ -71,47 +74,80 @@ void QueryPool::apply(const Settings& settings) {
     query_timeout_ms_ = settings.serve_query_timeout_ms;
 }
 
-void QueryPool::submit(Exchange* exchange, const Query& query) {
-    {
-        const std::lock_guard<std::mutex> lock(mutex_);
-        if (queue_.size() >= queue_max_) {
-            drop_gone();
-        }
-        if (queue_.size() < queue_max_ && !stopping_) {
-            queue_.push_back({exchange, query, 0});
-            exchange = nullptr;
-        }
+bool QueryPool::Job::all_gone() const noexcept {
+    return std::all_of(askers.begin(), askers.end(),
+                       [](const Exchange* asker) { return asker->client_has_gone(); });
+}
+
+void QueryPool::Job::answer(HttpResponse response) const {
+    for (size_t i = 1; i < askers.size(); ++i) {
+        askers[i]->answer(response);
     }
-    if (exchange == nullptr) {
-        changed_.notify_one();
-    } else {
+    askers.front()->answer(std::move(response));
+}
+
+void QueryPool::submit(Exchange* exchange, const Query& query) {
+    if (!enqueue(exchange, query)) {
         exchange->answer(unavailable("too_many_queries", "More queries than can wait."));
     }
 }
 
+bool QueryPool::enqueue(Exchange* exchange, const Query& query) {
+    char target[kQueryTargetBytesMax];
+    const std::string_view asked(target, static_cast<size_t>(write_query(query, target) - target));
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_) {
+        return false;
+    }
+    const auto same = std::find_if(queue_.begin(), queue_.end(),
+                                   [asked](const Job& job) { return job.target == asked; });
+    if (same != queue_.end()) {
+        same->askers.push_back(exchange);
+        return true;
+    }
+    if (queue_.size() >= queue_max_) {
+        drop_gone();
+        if (queue_.size() >= queue_max_) {
+            return false;
+        }
+    }
+    queue_.push_back({{exchange}, std::string(asked), query});
+    changed_.notify_one();
+    return true;
+}
+
 // Who has gone while waiting keeps nobody out.
 void QueryPool::drop_gone() {
-    const auto gone = std::stable_partition(queue_.begin(), queue_.end(), [](const Job& job) {
-        return !job.exchange->client_has_gone();
-    });
+    const auto gone = std::stable_partition(queue_.begin(), queue_.end(),
+                                            [](const Job& job) { return !job.all_gone(); });
     for (auto job = gone; job != queue_.end(); ++job) {
-        job->exchange->answer(nobody_is_there());
+        job->answer(nobody_is_there());
     }
     queue_.erase(gone, queue_.end());
+}
+
+bool QueryPool::gives_way() const noexcept {
+    return horizon_->behind_ms() > kBehindMs;
 }
 
 bool QueryPool::next_job(Job* job) {
     std::unique_lock<std::mutex> lock(mutex_);
     pulse_rest();
-    changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    changed_.wait(lock, [this] {
+        return stopping_ || (!queue_.empty() && (figures_.running == 0 || !gives_way()));
+    });
     pulse();
     if (queue_.empty()) {
         return false;
     }
-    *job = queue_.front();
+    *job = std::move(queue_.front());
     queue_.pop_front();
     job->timeout_ms = query_timeout_ms_;
     ++figures_.running;
+    if (!queue_.empty()) {
+        // It may have come when it had to wait for this one; now it may not have to.
+        changed_.notify_one();
+    }
     return true;
 }
 
@@ -121,11 +157,12 @@ void QueryPool::work() {
     for (Job job{}; next_job(&job);) {
         const bool had_connection = connection.is_open();
         connection.set_timeout(job.timeout_ms);
-        connection.work_for(job.exchange->client_fd());
+        // For several it is worked until the timeout: it is for whoever stays.
+        connection.work_for(job.askers.size() == 1 ? job.askers.front()->client_fd() : -1);
         HttpResponse response = run(&connection, job);
         connection.work_for(-1);
         job_done(had_connection, connection.is_open());
-        job.exchange->answer(std::move(response));
+        job.answer(std::move(response));
     }
 }
 
@@ -148,6 +185,7 @@ QueryFigures QueryPool::figures() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     QueryFigures figures = figures_;
     figures.waiting = queue_.size();
+    figures.gives_way = gives_way() ? 1 : 0;
     return figures;
 }
 
@@ -172,26 +210,27 @@ bool QueryPool::ask(PgConnection* connection, const Job& job, HttpResponse* resp
             return answer_stats(connection, response);
         case QueryKind::kHits:
             return answer_hits(connection, job.query, now_us, response);
+        case QueryKind::kTail:
+            break;  // not asked of Postgres
     }
     return false;
 }
 
 HttpResponse QueryPool::try_run(PgConnection* connection, const Job& job) {
-    const Exchange& exchange = *job.exchange;
     // Twice, since a connection that rested may have been closed by then; reading twice is no harm.
     for (int attempt = 0; attempt < 2; ++attempt) {
-        if (exchange.client_has_gone()) {
+        if (job.all_gone()) {
             return nobody_is_there();
         }
         const bool rested = connection->is_open();
-        if (!rested && !connect(connection, exchange)) {
+        if (!rested && !connect(connection, job)) {
             count(QueryEnd::kUnreachable);
             return database_unavailable();
         }
         HttpResponse response;
         const int64_t began_at_us = steady_us();
         const bool answered = ask(connection, job, &response);
-        const bool gone = !answered && exchange.client_has_gone();
+        const bool gone = !answered && job.all_gone();
         const bool too_slow = !answered && connection->error().sqlstate == kQueryCancelled;
         count(answered   ? QueryEnd::kDone
               : gone     ? QueryEnd::kGone
@@ -216,14 +255,14 @@ HttpResponse QueryPool::try_run(PgConnection* connection, const Job& job) {
     return database_unavailable();
 }
 
-bool QueryPool::connect(PgConnection* connection, const Exchange& exchange) {
+bool QueryPool::connect(PgConnection* connection, const Job& job) {
     if (steady_us() < down_until_us_.load()) {
         return false;
     }
     if (connection->connect()) {
         return true;
     }
-    if (!exchange.client_has_gone()) {
+    if (!job.all_gone()) {
         down_until_us_.store(steady_us() + kDownUs);
         log_failure(connection->error());
     }

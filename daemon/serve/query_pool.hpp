@@ -1,11 +1,14 @@
 // A few threads that answer queries, each with a connection of its own that can only read. What
-// waits for them is bounded: beyond that a query is refused at once.
+// waits for them is bounded: beyond that a query is refused at once. Those who ask what waits already
+// wait for the same answer. While records wait to be stored one query runs at a time, so that
+// Postgres has time for them.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -36,18 +39,24 @@ class QueryPool {
 
   private:
     struct Job {
-        Exchange* exchange;
+        std::vector<Exchange*> askers;
+        std::string target;  // canonical
         Query query;
         int64_t timeout_ms = 0;
+
+        [[nodiscard]] bool all_gone() const noexcept;
+        void answer(HttpResponse response) const;
     };
 
     void work();
+    [[nodiscard]] bool enqueue(Exchange* exchange, const Query& query);
     void drop_gone();
+    [[nodiscard]] bool gives_way() const noexcept;
     bool next_job(Job* job);
     [[nodiscard]] HttpResponse run(PgConnection* connection, const Job& job) noexcept;
     [[nodiscard]] bool ask(PgConnection* connection, const Job& job, HttpResponse* response) const;
     [[nodiscard]] HttpResponse try_run(PgConnection* connection, const Job& job);
-    [[nodiscard]] bool connect(PgConnection* connection, const Exchange& exchange);
+    [[nodiscard]] bool connect(PgConnection* connection, const Job& job);
     void count(QueryEnd end, int64_t took_us = 0);
     void job_done(bool had_connection, bool has_connection);
     void log_failure(const PgError& error);

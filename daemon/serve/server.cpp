@@ -81,7 +81,7 @@ class Api {
         QueryError error;
         switch (parse_query(exchange->target(), &query, &error)) {
             case QueryVerdict::kGood:
-                pool_.submit(exchange, query);
+                answer(exchange, query);
                 break;
             case QueryVerdict::kBad:
                 exchange->answer(problem_response({400, error.code, error.rule}, error.parameter));
@@ -89,6 +89,14 @@ class Api {
             case QueryVerdict::kNoEndpoint:
                 exchange->answer(problem_response({404, "not_found", "Nothing is here."}));
                 break;
+        }
+    }
+
+    void answer(Exchange* exchange, const Query& query) {
+        if (query.kind == QueryKind::kTail || query.format != QueryFormat::kPage) {
+            exchange->answer(problem_response({404, "not_found", "Nothing is here."}));
+        } else {
+            pool_.submit(exchange, query);
         }
     }
 

@@ -60,6 +60,9 @@ std::string server_metrics(const HttpFigures& http, uint64_t http_connections,
                     queries.running);
         text->gauge("sluice_server_waiting_queries", "Queries that wait for a connection.",
                     queries.waiting);
+        text->gauge("sluice_server_gives_way",
+                    "1 while queries run one at a time, since records wait to be stored.",
+                    queries.gives_way);
     });
 }
 

@@ -26,6 +26,7 @@ struct QueryFigures {
     uint64_t connections = 0;
     uint64_t running = 0;
     uint64_t waiting = 0;
+    uint64_t gives_way = 0;
 };
 
 // Not for several threads at once: the HTTP server's counts, and asks.

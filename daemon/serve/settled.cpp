@@ -37,15 +37,20 @@ bool id_of(const RedisValue& reply, std::string_view name, StreamId* id) {
 // not acknowledged is stored; so is everything up to the last delivered one, if that is older.
 // Behind it there may be entries that nobody has read; if there are none, whatever comes gets an id
 // of Redis' clock or later.
-bool settled_by(const RedisValue& replies, const std::string& group, int64_t* settled_ms) {
+bool settled_by(const RedisValue& replies, const std::string& group, int64_t* settled_ms,
+                int64_t* behind_ms) {
     if (replies.elements.size() != 4 || replies.elements[0].elements.size() != 2 ||
         replies.elements[1].elements.size() != 4) {
         return false;
     }
-    const std::string& seconds = replies.elements[0].elements[0].text;
-    int64_t now_s = 0;
-    std::from_chars(seconds.data(), seconds.data() + seconds.size(), now_s);
-    auto settled = static_cast<uint64_t>(now_s) * 1000;
+    const auto number = [](const std::string& text) {
+        uint64_t value = 0;
+        std::from_chars(text.data(), text.data() + text.size(), value);
+        return value;
+    };
+    const std::vector<RedisValue>& time = replies.elements[0].elements;  // seconds, microseconds
+    const uint64_t now_ms = number(time[0].text) * 1000 + number(time[1].text) / 1000;
+    uint64_t settled = now_ms;
 
     StreamId newest;
     StreamId delivered;
@@ -66,6 +71,7 @@ bool settled_by(const RedisValue& replies, const std::string& group, int64_t* se
         settled = std::min(settled, pending.ms);
     }
     *settled_ms = static_cast<int64_t>(settled);
+    *behind_ms = static_cast<int64_t>(now_ms - settled);
     return true;
 }
 
@@ -129,7 +135,9 @@ void SettledHorizon::look() {
         asked = reply.kind == RedisValue::Kind::kArray;
     }
     int64_t settled_ms = 0;
-    if (asked && settled_by(reply, group_, &settled_ms)) {
+    int64_t behind_ms = 0;
+    if (asked && settled_by(reply, group_, &settled_ms, &behind_ms)) {
+        behind_ms_.store(behind_ms);
         // It never goes back: what has been said to be settled is.
         settled_us_.store(std::max(settled_us_.load(), (settled_ms - kOnTheWayMsMax) * 1000));
         return;

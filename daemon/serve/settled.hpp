@@ -29,6 +29,9 @@ class SettledHorizon {
     // kTimestampMinUs until Redis has answered once.
     [[nodiscard]] int64_t settled_us() const noexcept { return settled_us_.load(); }
 
+    // For so long the oldest record in Redis has waited to be stored, when Redis last answered.
+    [[nodiscard]] int64_t behind_ms() const noexcept { return behind_ms_.load(); }
+
   private:
     void run() noexcept;
     void look();
@@ -38,6 +41,7 @@ class SettledHorizon {
     std::string group_;
     LogLimit log_limit_;
     std::atomic<int64_t> settled_us_{kTimestampMinUs};
+    std::atomic<int64_t> behind_ms_{0};
     std::atomic<bool> stopped_{false};
 
     std::mutex mutex_;  // of what follows

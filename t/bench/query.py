@@ -4,7 +4,7 @@ and how that grows with the table, and what queries take from ingest.
 Cached: wrk on a page in nginx's cache, in turns with a static file of the same size in the same
 nginx; ratios within a round. Not cached: questions at random, one client after the other straight to
 the server, at each size of the table. Beside: batches come in at half of what the machine takes in,
-in turns with and without four clients that ask uncached questions as fast as they are answered.
+in turns with and without four clients that ask questions as fast as they are answered, none twice.
 """
 
 import argparse
@@ -24,8 +24,10 @@ from harness.stack import Stack
 from harness.stored import Pages
 from harness.template import make_template
 from harness.waiting import wait_until
+from bodies import write_bodies
 from measure import wrk
 
+QUESTIONS = pathlib.Path(__file__).with_name("questions.lua")
 DEVICES = 5000
 DAYS = 10
 PAGE = "/api/logs?device_id=device-1"
@@ -98,6 +100,7 @@ class Bench:
                                    "count": count, "devices": DEVICES})
         cursor.execute("VACUUM ANALYZE")
         connection.close()
+        self.pages.close()  # the server has not waited so long
         self.rows = rows
 
     def took_ms(self, questions):
@@ -208,24 +211,28 @@ class Writers:
 
 
 class Readers:
-    def __init__(self, bench):
-        self.asked, self.stopping, self.bench = 0, False, bench
-        self.threads = [threading.Thread(target=self.run, args=(n,)) for n in range(4)]
-        for thread in self.threads:
-            thread.start()
+    """Four clients that ask one question after the other, none of them twice."""
 
-    def run(self, number):
-        dice, pages = random.Random(number), Pages(self.bench.stack.server)
-        while not self.stopping:
-            for path, parameters in questions_of(dice.choice(KINDS[:4]), 1, dice):
-                assert pages.ask(path, **parameters).status == 200
-                self.asked += 1
-        pages.close()
+    def __init__(self, bench, seconds):
+        dice = random.Random(seconds)
+        now_ms = int(time.time() * 1000)
+        paths = bench.stack.folder / "questions"
+        with open(paths, "w", encoding="ascii") as file:
+            for number in range(100_000):
+                back_ms = dice.randrange(1, DAYS * 86_400_000)
+                question = (f"device_id=device-{dice.randrange(DEVICES)}",
+                            f"device_id=device-{dice.randrange(DEVICES)}&level=ERROR",
+                            "limit=100", "level=ERROR")[number % 4]
+                file.write(f"/api/logs?{question}&to={now_ms - back_ms}\n")
+        self.wrk = subprocess.Popen(
+            ["wrk", "-t1", "-c4", f"-d{seconds}s", "-s", QUESTIONS,
+             f"http://127.0.0.1:{bench.stack.nginx.port}", "--", paths],
+            stdout=subprocess.PIPE, text=True)
 
-    def stop(self):
-        self.stopping = True
-        for thread in self.threads:
-            thread.join()
+    def per_s(self):
+        output, _ = self.wrk.communicate()
+        assert "Non-2xx" not in output and "Socket errors" not in output, output
+        return float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1])
 
 
 def stored(bench):
@@ -236,9 +243,8 @@ def measure_beside(bench, rounds, seconds, result):
     """How much less comes in, and is stored, with queries beside it."""
     bench.stack.wait_drained(120)
     # All that comes in with nothing else to do: what wrk's script sends, as fast as it is taken.
-    bodies = bench.stack.folder / "batch.json"
-    bodies.write_text(json.dumps([{"device_id": f"d{n}", "log_level": "INFO", "message": "x" * 60}
-                                  for n in range(100)]) + "\n")
+    bodies = bench.stack.folder / "bodies"
+    write_bodies(bodies, 100, "json")
     before = stored(bench)
     begin = time.monotonic()
     wrk(f"http://127.0.0.1:{bench.stack.nginx.port}/api/logs/batch", 8, seconds, bodies)
@@ -251,17 +257,15 @@ def measure_beside(bench, rounds, seconds, result):
         rates = {}
         for queries in (False, True):
             before, begin = stored(bench), time.monotonic()
-            readers = Readers(bench) if queries else None
+            readers = Readers(bench, seconds) if queries else None
             writers = Writers(bench, half)
             time.sleep(seconds)
             rates[queries] = (stored(bench) - before) / (time.monotonic() - begin)
             took = writers.stop()
-            if readers:
-                readers.stop()
             assert writers.bad == 0
             print(f"  {'with' if queries else 'without'} queries: {rates[queries]:,.0f} stored/s,"
                   f" POST p99 {took[len(took) * 99 // 100]:.0f} ms"
-                  + (f", {readers.asked / seconds:,.0f} queries/s" if readers else ""))
+                  + (f", {readers.per_s():,.0f} queries/s" if readers else ""))
             bench.stack.wait_drained(300)
         kept.append(rates[True] / rates[False])
     print(f"ingest keeps {statistics.median(kept):.3f} (bar 0.95)")

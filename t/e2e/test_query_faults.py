@@ -1,13 +1,17 @@
 """What becomes of queries when something is slow, full, or gone."""
 
+import itertools
 import json
 import select
+import signal
 import threading
+import time
 
 import pytest
 
 from harness.stored import Pages, Log, store
 from harness.waiting import wait_until
+from test_daemon_metrics import read_socket
 from test_settled import ago
 
 
@@ -16,6 +20,10 @@ def asking(stack, state="active"):
     return stack.postgres.value(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluiced-serve'"
         f" AND state = '{state}'")
+
+
+def figure(stack, name):
+    return read_socket(stack.folder / "serve.sock")[name]
 
 
 def start(make_stack, **serve):
@@ -45,8 +53,8 @@ def test_a_query_whose_client_has_gone_is_given_up(locked):
     wait_until(lambda: asking(locked) == 0, 5, "Postgres has given it up")
     # Neither is one that waited in the queue begun for nobody; and the next one is answered.
     waiting = [locked.server.connection() for _ in range(4)]
-    for one in waiting:
-        one.request("GET", "/api/logs/x")
+    for number, one in enumerate(waiting):
+        one.request("GET", f"/api/logs/x{number}")
     wait_until(lambda: asking(locked) == 2, 10, "two run")
     for one in waiting:
         one.close()
@@ -58,10 +66,12 @@ def test_a_query_whose_client_has_gone_is_given_up(locked):
 
 
 def test_more_queries_than_can_wait_are_refused_at_once(locked):
+    devices = itertools.count()
+
     def ask(count):
         connections = [locked.server.connection() for _ in range(count)]
         for one in connections:
-            one.request("GET", "/api/logs/x")
+            one.request("GET", f"/api/logs/x{next(devices)}")
         return connections
 
     def refused(connections):
@@ -87,6 +97,79 @@ def test_more_queries_than_can_wait_are_refused_at_once(locked):
     for one in running + waiting:
         assert one.getresponse().status == 200
         one.close()
+
+
+def test_who_asks_what_waits_already_waits_for_the_same_answer(locked):
+    def ask(path):
+        connection = locked.server.connection()
+        connection.request("GET", path)
+        return connection
+
+    running = [ask("/api/logs/x"), ask("/api/logs/y")]
+    wait_until(lambda: asking(locked) == 2, 10, "two run")
+    crowd = [ask(path) for path in ("/api/logs/pump-7?limit=5&level=INFO",
+                                    "/api/logs?level=info&device_id=pump-7&limit=5") * 10]
+    crowd.pop(7).close()  # that one leaves takes nothing from the others
+    others = [ask("/api/logs/pump-7?limit=6&level=INFO"), ask("/api/logs/pump-7?limit=5")]
+    wait_until(lambda: figure(locked, "sluice_server_waiting_queries") == 3, 10, "all wait")
+    locked.unlock()
+    answers = [one.getresponse() for one in running + crowd + others]
+    assert {answer.status for answer in answers} == {200}
+    bodies = {answer.read() for answer in answers[2:-2]}
+    assert len(bodies) == 1
+    assert figure(locked, 'sluice_db_queries_total{end="done"}') == 5
+    for one in running + crowd + others:
+        one.close()
+
+
+def test_while_records_wait_to_be_stored_one_query_runs_at_a_time(make_stack):
+    stack = make_stack(serve={"SLUICED_SERVE_WORKERS": "3"})
+    stack.start()
+    stack.wait_drained()
+
+    def gives_way():
+        return figure(stack, "sluice_server_gives_way")
+
+    def all_wait_at_a_lock(runs):
+        lock = stack.postgres.connect()
+        lock.autocommit = False
+        lock.cursor().execute("LOCK TABLE logs IN ACCESS EXCLUSIVE MODE")
+        connections = [stack.server.connection() for _ in range(3)]
+        for number, one in enumerate(connections):
+            one.request("GET", f"/api/logs/x{number}")
+        wait_until(lambda: asking(stack) == runs, 10, f"{runs} run")
+        time.sleep(0.3)
+        assert asking(stack) == runs
+        assert figure(stack, "sluice_server_waiting_queries") == 3 - runs
+        return lock, connections
+
+    def all_are_answered(connections):
+        for one in connections:
+            assert one.getresponse().status == 200
+            one.close()
+
+    wait_until(lambda: gives_way() == 0, 10, "nothing waits")
+    lock, connections = all_wait_at_a_lock(3)
+    lock.close()
+    all_are_answered(connections)
+
+    stack.loader.signal(signal.SIGSTOP)
+    stack.redis.client.xadd("logs:stream", {"device_id": "d", "log_level": "INFO", "message": "m",
+                                            "log_data": "{}"})
+    wait_until(lambda: gives_way() == 1, 10, "an entry waits")
+    lock, connections = all_wait_at_a_lock(1)
+    lock.close()
+    all_are_answered(connections)
+
+    # And once the loader is back, those that waited need no new one to be begun.
+    lock, connections = all_wait_at_a_lock(1)
+    stack.redis.client.xreadgroup("log_workers", "another", {"logs:stream": ">"})
+    (entry,) = stack.redis.client.xrange("logs:stream")
+    stack.redis.client.xack("logs:stream", "log_workers", entry[0])
+    wait_until(lambda: gives_way() == 0, 10, "nothing waits any more")
+    lock.close()
+    all_are_answered(connections)
+    stack.loader.signal(signal.SIGCONT)
 
 
 def test_a_query_that_takes_too_long_is_ended(make_stack):
