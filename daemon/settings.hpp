@@ -51,6 +51,7 @@ struct Settings {
     std::string serve_listen = "127.0.0.1:18724";
     int64_t serve_workers = 4;
     int64_t serve_queue = 64;
+    int64_t serve_exports = 2;
     int64_t serve_query_timeout_ms = 5000;
 };
 

@@ -122,6 +122,7 @@ const std::vector<Setting>& all_settings() {
          judge_listen},
         {"serve", "workers", &Settings::serve_workers, "threads", 1, 64},
         live({"serve", "queue", &Settings::serve_queue, "queries", 1, 10000}),
+        {"serve", "exports", &Settings::serve_exports, "exports", 1, 64},
         live({"serve", "query_timeout_ms", &Settings::serve_query_timeout_ms, "milliseconds", 10,
               600000}),
     };

@@ -1,6 +1,7 @@
 #include "daemon/serve/body_stream.hpp"
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <chrono>
 #include <utility>
@@ -33,6 +34,15 @@ void BodyStream::end(bool whole) {
     ended_ = true;
     whole_ = whole;
     if (!left_) {
+        wake_reader();
+    }
+}
+
+void BodyStream::hang_up() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ended_ = true;
+    if (!left_) {
+        shutdown(client_fd_, SHUT_RDWR);
         wake_reader();
     }
 }

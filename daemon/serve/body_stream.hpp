@@ -25,6 +25,8 @@ class BodyStream {
     [[nodiscard]] bool write(Piece piece, int64_t timeout_ms = 0);
     // Nothing is written after this. Whoever reads the body sees that it is whole, or cut off.
     void end(bool whole);
+    // Now, whatever the reader has not taken yet: it may never take it.
+    void hang_up();
     // Has left, or hung up.
     [[nodiscard]] bool reader_has_gone() const;
 

@@ -218,6 +218,15 @@ bool HttpServer::respond(Exchange* exchange) {
     if (answer.allow != nullptr) {
         MHD_add_response_header(response, "Allow", answer.allow);
     }
+    if (answer.file_name != nullptr) {
+        const std::string disposition =
+            "attachment; filename=\"" + std::string(answer.file_name) + "\"";
+        MHD_add_response_header(response, "Content-Disposition", disposition.c_str());
+    }
+    if (answer.stream) {
+        // nginx passes it on as it comes.
+        MHD_add_response_header(response, "X-Accel-Buffering", "no");
+    }
     if (quiet_) {
         MHD_add_response_header(response, "Connection", "close");
     }

@@ -27,6 +27,7 @@ struct HttpResponse {
     std::string etag;       // empty: none
     int retry_after_s = 0;  // 0: no such header
     const char* allow = nullptr;
+    const char* file_name = nullptr;     // that a browser keeps it as
     std::shared_ptr<BodyStream> stream;  // in place of body: it is made while it is sent
 };
 
@@ -43,6 +44,7 @@ class Exchange {
     // Once it is over; 0 if its client had left before the answer.
     [[nodiscard]] int status() const noexcept { return responded_ ? response_.status : 0; }
     [[nodiscard]] int64_t took_us() const noexcept;
+    [[nodiscard]] bool is_stream() const noexcept { return response_.stream != nullptr; }
 
     // Call it once, within the handler or later from any thread; not to be touched afterwards.
     void answer(HttpResponse response);

@@ -39,4 +39,18 @@ HttpResponse problem_response(const Problem& problem, std::string_view parameter
     return response;
 }
 
+HttpResponse unavailable(std::string_view code, std::string_view detail, int retry_after_s) {
+    HttpResponse response = problem_response({503, code, detail});
+    response.retry_after_s = retry_after_s;
+    return response;
+}
+
+HttpResponse database_unavailable() {
+    return unavailable("database_unavailable", "The database does not answer now.");
+}
+
+HttpResponse nobody_is_there() {
+    return unavailable("client_gone", "The client has gone.");
+}
+
 }  // namespace sluice

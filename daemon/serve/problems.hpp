@@ -10,4 +10,11 @@ namespace sluice {
 [[nodiscard]] HttpResponse problem_response(const Problem& problem,
                                             std::string_view parameter = {});
 
+// With 503, to come again.
+[[nodiscard]] HttpResponse unavailable(std::string_view code, std::string_view detail,
+                                       int retry_after_s = 1);
+[[nodiscard]] HttpResponse database_unavailable();
+// Who asked has gone, so that nobody will read this.
+[[nodiscard]] HttpResponse nobody_is_there();
+
 }  // namespace sluice

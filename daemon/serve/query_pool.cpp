@@ -9,6 +9,7 @@
 #include "daemon/serve/hits.hpp"
 #include "daemon/serve/page.hpp"
 #include "daemon/serve/problems.hpp"
+#include "daemon/serve/reader.hpp"
 #include "daemon/serve/stats.hpp"
 
 namespace sluice {
@@ -17,41 +18,14 @@ namespace {
 // For so long after a failed attempt nobody tries again: queries are refused at once, and a
 // Postgres that comes back is not met by all of them.
 constexpr int64_t kDownUs = 1000 * 1000;
-constexpr int kRetryAfterS = 1;
-
-// A loader that keeps up stores everything well within this.
-constexpr int64_t kBehindMs = 1000;
-
-HttpResponse unavailable(std::string_view code, std::string_view detail) {
-    HttpResponse response = problem_response({503, code, detail});
-    response.retry_after_s = kRetryAfterS;
-    return response;
-}
-
-HttpResponse database_unavailable() {
-    return unavailable("database_unavailable", "The database does not answer now.");
-}
-
-// Who asked has gone, so that nobody will read this.
-HttpResponse nobody_is_there() {
-    return unavailable("client_gone", "The client has gone.");
-}
 
 }  // namespace
 
 QueryPool::QueryPool(const Settings& settings, const SettledHorizon* horizon)
-    : horizon_(horizon),
+    : options_(reader_options(settings)),
+      horizon_(horizon),
       queue_max_(static_cast<size_t>(settings.serve_queue)),
       query_timeout_ms_(settings.serve_query_timeout_ms) {
-    options_.login = pg_login_of(settings, PgUser::kReader);
-    options_.application_name = "sluiced-serve";
-    // When the one who asks has gone, the connection is closed, and Postgres notices; older than 14
-    // it has no such setting, and works on until the timeout.
-    options_.session =
-        "SET default_transaction_read_only = on; SET TimeZone = 'UTC';"
-        " SELECT set_config(name, '500ms', false) FROM pg_settings"
-        " WHERE name = 'client_connection_check_interval'";
-    options_.timeout_ms = query_timeout_ms_;
     for (int64_t i = 0; i < settings.serve_workers; ++i) {
         threads_.emplace_back([this] { work(); });
     }
@@ -126,15 +100,11 @@ void QueryPool::drop_gone() {
     queue_.erase(gone, queue_.end());
 }
 
-bool QueryPool::gives_way() const noexcept {
-    return horizon_->behind_ms() > kBehindMs;
-}
-
 bool QueryPool::next_job(Job* job) {
     std::unique_lock<std::mutex> lock(mutex_);
     pulse_rest();
     changed_.wait(lock, [this] {
-        return stopping_ || (!queue_.empty() && (figures_.running == 0 || !gives_way()));
+        return stopping_ || (!queue_.empty() && (figures_.running == 0 || !horizon_->is_behind()));
     });
     pulse();
     if (queue_.empty()) {
@@ -185,7 +155,7 @@ QueryFigures QueryPool::figures() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     QueryFigures figures = figures_;
     figures.waiting = queue_.size();
-    figures.gives_way = gives_way() ? 1 : 0;
+    figures.gives_way = horizon_->is_behind() ? 1 : 0;
     return figures;
 }
 

@@ -51,7 +51,6 @@ class QueryPool {
     void work();
     [[nodiscard]] bool enqueue(Exchange* exchange, const Query& query);
     void drop_gone();
-    [[nodiscard]] bool gives_way() const noexcept;
     bool next_job(Job* job);
     [[nodiscard]] HttpResponse run(PgConnection* connection, const Job& job) noexcept;
     [[nodiscard]] bool ask(PgConnection* connection, const Job& job, HttpResponse* response) const;

@@ -6,6 +6,7 @@
 #include "daemon/clock.hpp"
 #include "daemon/log.hpp"
 #include "daemon/metrics_page.hpp"
+#include "daemon/serve/exporter.hpp"
 #include "daemon/serve/handed_socket.hpp"
 #include "daemon/serve/http_server.hpp"
 #include "daemon/serve/problems.hpp"
@@ -36,21 +37,31 @@ Endpoint endpoint_of(std::string_view path) noexcept {
                                   : Endpoint::kOther;
 }
 
+// As it was answered.
+Endpoint endpoint_of(const Exchange& exchange) noexcept {
+    return exchange.is_stream() ? Endpoint::kExport : endpoint_of(exchange.path());
+}
+
 class Api {
   public:
     explicit Api(const Settings& settings)
         : horizon_(settings),
           pool_(settings, &horizon_),
+          exporter_(settings, &horizon_),
           server_([this](Exchange* exchange) { route(exchange); },
                   [this](const Exchange& exchange) {
-                      figures_.answered(endpoint_of(exchange.path()), exchange.status(),
+                      figures_.answered(endpoint_of(exchange), exchange.status(),
                                         exchange.took_us());
                   }) {}
 
     [[nodiscard]] HttpServer& server() noexcept { return server_; }
     [[nodiscard]] SettledHorizon& horizon() noexcept { return horizon_; }
+    [[nodiscard]] Exporter& exporter() noexcept { return exporter_; }
 
-    void apply(const Settings& settings) { pool_.apply(settings); }
+    void apply(const Settings& settings) {
+        pool_.apply(settings);
+        exporter_.apply(settings);
+    }
     [[nodiscard]] std::string status() const {
         const QueryFigures queries = pool_.figures();
         return std::to_string(queries.running) + " queries run, " +
@@ -67,7 +78,8 @@ class Api {
             case Endpoint::kMetrics:
                 response.content_type = kMetricsContentType;
                 response.body =
-                    server_metrics(figures_, server_.open_connections(), pool_.figures());
+                    server_metrics(figures_, server_.open_connections(), pool_.figures(),
+                                   exporter_.figures());
                 break;
             default:
                 answer_query(exchange);
@@ -93,8 +105,10 @@ class Api {
     }
 
     void answer(Exchange* exchange, const Query& query) {
-        if (query.kind == QueryKind::kTail || query.format != QueryFormat::kPage) {
+        if (query.kind == QueryKind::kTail) {
             exchange->answer(problem_response({404, "not_found", "Nothing is here."}));
+        } else if (query.format != QueryFormat::kPage) {
+            exporter_.submit(exchange, query);
         } else {
             pool_.submit(exchange, query);
         }
@@ -102,34 +116,46 @@ class Api {
 
     SettledHorizon horizon_;
     QueryPool pool_;
+    Exporter exporter_;
     HttpFigures figures_;  // the server's thread alone
     HttpServer server_;
 };
 
-// False if it took too long.
-bool wait_for_answers(const HttpServer& server, int64_t until_us, Signals* signals) {
+enum class Waited : uint8_t { kAllAnswered, kTooLong, kLeaveAtOnce };
+
+Waited wait_for_answers(const HttpServer& server, int64_t until_us, Signals* signals) {
     while (server.open_exchanges() != 0) {
-        if (steady_us() >= until_us ||
-            signals->wait_stopping(kStopLookMs) == Signals::Event::kStop) {
-            return false;
+        if (steady_us() >= until_us) {
+            return Waited::kTooLong;
+        }
+        if (signals->wait_stopping(kStopLookMs) == Signals::Event::kStop) {
+            return Waited::kLeaveAtOnce;
         }
     }
-    return true;
+    return Waited::kAllAnswered;
 }
 
-// Requests on the connections that are open are answered, each closing its connection. A few may
-// rest idle until the end, so the last look is at a server that lets no request rest any more.
-bool drain(HttpServer* server, Signals* signals) {
-    const int64_t until_us = steady_us() + kStopMs * 1000;
-    server->quiesce();
+// Requests on the connections that are open are answered, each closing its connection. Exports that
+// do not end by themselves in half of the time are cut off. A few connections may rest idle until the
+// end, so the last look is at a server that lets no request rest any more.
+bool drain(Api* api, Signals* signals) {
+    HttpServer& server = api->server();
+    const int64_t began_us = steady_us();
+    const int64_t until_us = began_us + kStopMs * 1000;
+    server.quiesce();
     if (signals->wait_stopping(kConnectedMs) == Signals::Event::kStop) {
         return false;
     }
-    if (!wait_for_answers(*server, until_us, signals)) {
+    Waited waited = wait_for_answers(server, began_us + kStopMs * 500, signals);
+    if (waited == Waited::kTooLong) {
+        api->exporter().cut_off();
+        waited = wait_for_answers(server, until_us, signals);
+    }
+    if (waited != Waited::kAllAnswered) {
         return false;
     }
-    server->refuse();
-    return wait_for_answers(*server, until_us, signals);
+    server.refuse();
+    return wait_for_answers(server, until_us, signals) == Waited::kAllAnswered;
 }
 
 }  // namespace
@@ -150,7 +176,7 @@ int run_server(Service* service) {
                                     [&api](const Settings& changed) { api.apply(changed); }}));
     log_info("stopping: answers under way are finished first");
     api.horizon().stop();
-    if (!drain(&server, service->signals())) {
+    if (!drain(&api, service->signals())) {
         log_warn("stopped without waiting any longer");
         _exit(1);
     }

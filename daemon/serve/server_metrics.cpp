@@ -7,10 +7,12 @@
 namespace sluice {
 namespace {
 
-constexpr const char* kEndpointNames[kEndpoints] = {"logs", "stats",   "hits",
+constexpr const char* kEndpointNames[kEndpoints] = {"logs", "stats",   "hits", "export",
                                                     "live", "metrics", "other"};
 constexpr const char* kQueryEndNames[kQueryEnds] = {"done", "timeout", "failed", "client_gone",
                                                     "unreachable"};
+constexpr const char* kExportEndNames[kExportEnds] = {"done", "failed", "cut_off", "client_gone",
+                                                      "refused"};
 constexpr uint64_t kMicroseconds = 1000000;
 
 }  // namespace
@@ -41,7 +43,7 @@ void HttpFigures::write(MetricsText* text) const {
 }
 
 std::string server_metrics(const HttpFigures& http, uint64_t http_connections,
-                           const QueryFigures& queries) {
+                           const QueryFigures& queries, const ExportFigures& exports) {
     return metrics_page("", [&](MetricsText* text) {
         http.write(text);
         text->family("sluice_db_queries_total", "counter",
@@ -63,6 +65,14 @@ std::string server_metrics(const HttpFigures& http, uint64_t http_connections,
         text->gauge("sluice_server_gives_way",
                     "1 while queries run one at a time, since records wait to be stored.",
                     queries.gives_way);
+        text->family("sluice_server_exports_total", "counter", "Exports, by how they ended.");
+        for (size_t i = 0; i < kExportEnds; ++i) {
+            text->sample("end", kExportEndNames[i], exports.ends[i]);
+        }
+        text->counter("sluice_server_exported_rows_total", "Rows in exports that have ended.",
+                      exports.rows);
+        text->gauge("sluice_server_running_exports", "Exports that are being sent.",
+                    exports.running);
     });
 }
 

@@ -14,7 +14,7 @@ inline constexpr uint64_t kAnswerBoundsUs[] = {
     500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000};
 using AnswerTimes = Histogram<kAnswerBoundsUs>;
 
-enum class Endpoint : uint8_t { kLogs, kStats, kHits, kLive, kMetrics, kOther };
+enum class Endpoint : uint8_t { kLogs, kStats, kHits, kExport, kLive, kMetrics, kOther };
 inline constexpr size_t kEndpoints = static_cast<size_t>(Endpoint::kOther) + 1;
 
 enum class QueryEnd : uint8_t { kDone, kTimeout, kFailed, kGone, kUnreachable };
@@ -27,6 +27,15 @@ struct QueryFigures {
     uint64_t running = 0;
     uint64_t waiting = 0;
     uint64_t gives_way = 0;
+};
+
+enum class ExportEnd : uint8_t { kDone, kFailed, kCutOff, kClientGone, kRefused };
+inline constexpr size_t kExportEnds = static_cast<size_t>(ExportEnd::kRefused) + 1;
+
+struct ExportFigures {
+    uint64_t ends[kExportEnds] = {};
+    uint64_t rows = 0;  // of those that have ended
+    uint64_t running = 0;
 };
 
 // Not for several threads at once: the HTTP server's counts, and asks.
@@ -45,6 +54,7 @@ class HttpFigures {
 };
 
 [[nodiscard]] std::string server_metrics(const HttpFigures& http, uint64_t http_connections,
-                                         const QueryFigures& queries);
+                                         const QueryFigures& queries,
+                                         const ExportFigures& exports);
 
 }  // namespace sluice

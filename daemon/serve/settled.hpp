@@ -29,10 +29,13 @@ class SettledHorizon {
     // kTimestampMinUs until Redis has answered once.
     [[nodiscard]] int64_t settled_us() const noexcept { return settled_us_.load(); }
 
-    // For so long the oldest record in Redis has waited to be stored, when Redis last answered.
-    [[nodiscard]] int64_t behind_ms() const noexcept { return behind_ms_.load(); }
+    // Whether a record had waited longer than any does where the loader keeps up, when Redis last
+    // answered.
+    [[nodiscard]] bool is_behind() const noexcept { return behind_ms_.load() > kBehindMs; }
 
   private:
+    static constexpr int64_t kBehindMs = 1000;
+
     void run() noexcept;
     void look();
 

@@ -24,7 +24,8 @@ FAMILIES = {
     "sluice_" + name for name in (
         "http_requests_total http_request_duration_seconds db_queries_total"
         " db_query_duration_seconds active_connections server_running_queries"
-        " server_waiting_queries server_gives_way").split()
+        " server_waiting_queries server_gives_way"
+        " server_exports_total server_exported_rows_total server_running_exports").split()
 }
 
 

@@ -202,6 +202,20 @@ void who_writes_more_than_is_read_is_told(void**) {
     assert_all_is_over(fixture);
 }
 
+void who_takes_nothing_can_be_hung_up_on(void**) {
+    Fixture fixture;
+    Client client(fixture);
+    auto stream = std::make_shared<BodyStream>(100000);
+    client.ask();
+    fixture.answer(stream);
+    while (stream->write(piece(std::string(50000, 'x')), 200)) {
+    }
+    stream->hang_up();
+    assert_all_is_over(fixture);
+    assert_true(stream->reader_has_gone());
+    assert_true(client.read_to_end().find("0\r\n\r\n") == std::string::npos);
+}
+
 void a_piece_larger_than_the_room_goes_alone(void**) {
     BodyStream stream(10);
     assert_true(stream.write(piece(std::string(50, 'x'))));
@@ -247,6 +261,7 @@ int main() {
         cmocka_unit_test(a_body_is_sent_while_it_is_made),
         cmocka_unit_test(a_body_that_cannot_be_finished_is_cut_off),
         cmocka_unit_test(who_writes_more_than_is_read_is_told),
+        cmocka_unit_test(who_takes_nothing_can_be_hung_up_on),
         cmocka_unit_test(a_piece_larger_than_the_room_goes_alone),
         cmocka_unit_test(a_client_that_hangs_up_is_noticed),
     };
