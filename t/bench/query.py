@@ -1,5 +1,5 @@
 """Queries: what a cached page costs against a file of its size, what pages cost that are not cached
-and how that grows with the table, and what queries take from ingest.
+and how that grows with the table, how fast all of it is exported, and what queries take from ingest.
 
 Cached: wrk on a page in nginx's cache, in turns with a static file of the same size in the same
 nginx; ratios within a round. Not cached: questions at random, one client after the other straight to
@@ -25,7 +25,7 @@ from harness.stored import Pages
 from harness.template import make_template
 from harness.waiting import wait_until
 from bodies import write_bodies
-from measure import wrk
+from measure import resident_bytes, resident_bytes_peak, wrk
 
 QUESTIONS = pathlib.Path(__file__).with_name("questions.lua")
 DEVICES = 5000
@@ -179,6 +179,26 @@ def measure_cached(bench, rounds, seconds, result):
     result["cached"] = {"ratios": ratios, "newest": newest, "bytes": size}
 
 
+def measure_exports(bench, result):
+    """All that there is, through nginx."""
+    print()
+    result["exports"] = {}
+    server = bench.stack.server
+    for name in ("ndjson", "csv", "json"):
+        before = resident_bytes(server.pid)
+        begin = time.monotonic()
+        output = subprocess.run(
+            ["curl", "-sfS", "-o", "/dev/null", "-w", "%{size_download}",
+             f"http://127.0.0.1:{bench.stack.nginx.port}/api/logs?format={name}"],
+            check=True, capture_output=True, text=True).stdout
+        took = time.monotonic() - begin
+        peak = resident_bytes_peak(server.pid)
+        print(f"export of {bench.rows:,} rows as {name}: {bench.rows / took:,.0f} rows/s,"
+              f" {int(output) / took / 1e6:,.0f} MB/s; server {before / 1e6:.0f} MB before,"
+              f" {peak / 1e6:.0f} MB at most ever")
+        result["exports"][name] = {"rows_per_s": bench.rows / took, "peak": peak}
+
+
 class Writers:
     """Batches of 100 at a steady rate, in an open loop."""
 
@@ -284,6 +304,7 @@ def main():
         measure_uncached(bench, [int(rows) for rows in options.rows.split(",")],
                          options.questions, result)
         measure_cached(bench, options.rounds, options.seconds, result)
+        measure_exports(bench, result)
         measure_beside(bench, options.rounds, options.seconds, result)
     path = pathlib.Path(ROOT) / "build" / "bench" / "query.json"
     path.write_text(json.dumps(result, indent=1))
