@@ -144,7 +144,7 @@ bool RedisConnection::read_password(std::string* password) {
     errno = 0;
     std::string why;
     if (!read_password_file(login_.password_file, password, &why)) {
-        error_ = "cannot read redis.password_file " + why;
+        error_ = "cannot read the password file " + why;
         return false;
     }
     return true;

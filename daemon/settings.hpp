@@ -16,6 +16,8 @@ namespace sluice {
 struct Settings {
     std::string redis_url = "redis://127.0.0.1:6379";
     std::string redis_password_file;
+    std::string redis_reader_url;  // empty: as above
+    std::string redis_reader_password_file;
     std::string redis_stream{kDefaultStream};
     std::string redis_group{kDefaultGroup};
     std::vector<std::string> redis_other_groups;

@@ -13,6 +13,8 @@ namespace sluice {
 namespace {
 
 constexpr int64_t kTextBytesMax = 4096;
+constexpr const char* kRedisUrl =
+    "redis://[user[:password]@]host[:port][/db] or unix://[user[:password]@]/path[?db=N]";
 constexpr const char* kDsn =
     "a connection string of libpq, key=value key=value ... or postgresql://...";
 constexpr const char* kPath = "the path of a file";
@@ -23,6 +25,10 @@ std::string judge_redis_url(const std::string& text) {
     RedisUrl url;
     const char* error = nullptr;
     return parse_redis_url(text, &url, &error) ? "" : error;
+}
+
+std::string judge_other_redis_url(const std::string& text) {
+    return text.empty() ? "" : judge_redis_url(text);
 }
 
 std::string judge_listen(const std::string& text) {
@@ -77,10 +83,12 @@ std::string quoted(const std::string& text) {
 
 const std::vector<Setting>& all_settings() {
     static const std::vector<Setting> settings = {
-        {"redis", "url", &Settings::redis_url,
-         "redis://[user[:password]@]host[:port][/db] or unix://[user[:password]@]/path[?db=N]", 1,
-         kTextBytesMax, judge_redis_url},
+        {"redis", "url", &Settings::redis_url, kRedisUrl, 1, kTextBytesMax, judge_redis_url},
         {"redis", "password_file", &Settings::redis_password_file, kPath, 0, kTextBytesMax},
+        {"redis", "reader_url", &Settings::redis_reader_url, kRedisUrl, 0, kTextBytesMax,
+         judge_other_redis_url},
+        {"redis", "reader_password_file", &Settings::redis_reader_password_file, kPath, 0,
+         kTextBytesMax},
         {"redis", "stream", &Settings::redis_stream, "the name of a key", 1, kStreamNameBytesMax},
         {"redis", "group", &Settings::redis_group, "the name of a group", 1, 200},
         {"redis", "other_groups", &Settings::redis_other_groups, "names of groups", 1, 200},

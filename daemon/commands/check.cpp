@@ -21,9 +21,9 @@ constexpr Option kJson = {"--json", false};
 // Others may not even enter the folder, but a mode that keeps them out of the file is sure.
 void check_password_files(const Settings& settings, Findings* findings) {
     const std::set<std::string> paths = {
-        settings.redis_password_file, settings.postgres_password_file,
-        settings.postgres_loader_password_file, settings.postgres_reader_password_file,
-        settings.postgres_migrator_password_file};
+        settings.redis_password_file,           settings.redis_reader_password_file,
+        settings.postgres_password_file,        settings.postgres_loader_password_file,
+        settings.postgres_reader_password_file, settings.postgres_migrator_password_file};
     std::string open;
     for (const std::string& path : paths) {
         struct stat file {};

@@ -9,6 +9,7 @@
 #include "daemon/commands/check.hpp"
 #include "daemon/commands/redis_facts.hpp"
 #include "daemon/redis_connection.hpp"
+#include "daemon/redis_login.hpp"
 
 namespace sluice {
 namespace {
@@ -16,6 +17,13 @@ namespace {
 constexpr const char* kNoGroup = "sluiced-check";
 
 using Words = std::vector<std::string>;
+
+std::string user_of(const std::string& text) {
+    RedisUrl url;
+    const char* wrong = nullptr;
+    return parse_redis_url(text, &url, &wrong) && !url.user.empty() ? std::string(url.user)
+                                                                    : "default";
+}
 
 class RedisCheck {
   public:
@@ -38,8 +46,13 @@ class RedisCheck {
     void check_stream();
     void check_groups();
     void check_loader();
+    void check_reader();
     [[nodiscard]] std::vector<Words> loader_commands() const;
-    [[nodiscard]] std::string user() const;
+    [[nodiscard]] std::vector<Words> reader_commands() const;
+    [[nodiscard]] std::string find_missing(RedisConnection* redis,
+                                           const std::vector<Words>& commands,
+                                           std::string* grants) const;
+    [[nodiscard]] std::string user() const { return user_of(settings_.redis_url); }
 
     const Settings& settings_;
     Durability wanted_;
@@ -54,6 +67,7 @@ void RedisCheck::run() {
     check_facts();
     check_clock();
     check_rights();
+    check_reader();
     check_stream();
     check_loader();
     if (!redis_.is_open()) {
@@ -87,14 +101,6 @@ bool RedisCheck::connect() {
     }
     add(Verdict::kOk, "redis_login", "logged in as " + user());
     return true;
-}
-
-std::string RedisCheck::user() const {
-    RedisUrl url;
-    const char* wrong = nullptr;
-    return parse_redis_url(settings_.redis_url, &url, &wrong) && !url.user.empty()
-               ? std::string(url.user)
-               : "default";
 }
 
 void RedisCheck::check_facts() {
@@ -156,13 +162,27 @@ std::vector<Words> RedisCheck::loader_commands() const {
             {"EVAL", "return 0", "1", state}};
 }
 
-void RedisCheck::check_rights() {
+// As the server says it, but of a group that is not there.
+std::vector<Words> RedisCheck::reader_commands() const {
+    const std::string& stream = settings_.redis_stream;
+    return {{"TIME"},
+            {"XPENDING", stream, kNoGroup},
+            {"XINFO", "GROUPS", stream},
+            {"XINFO", "STREAM", stream},
+            {"MULTI"},
+            {"EXEC"}};
+}
+
+// Those that the user may not run, as in an ACL; *grants what would let it.
+std::string RedisCheck::find_missing(RedisConnection* redis, const std::vector<Words>& commands,
+                                     std::string* grants) const {
     std::string missing;
-    std::string grants;
     bool of_keys = false;
-    for (const Words& words : loader_commands()) {
-        const RedisValue reply = redis_.ask(words);
-        if (reply.kind != RedisValue::Kind::kError || reply.text.compare(0, 6, "NOPERM") != 0) {
+    for (const Words& words : commands) {
+        const RedisValue reply = redis->ask(words);
+        // EXEC puts other words in front of it.
+        if (reply.kind != RedisValue::Kind::kError ||
+            reply.text.find("NOPERM ") == std::string::npos) {
             continue;
         }
         std::string name = words[0];
@@ -173,20 +193,51 @@ void RedisCheck::check_rights() {
                        [](char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c); });
         missing += (missing.empty() ? "" : ", ") + name;
         if (reply.text.find("key") == std::string::npos) {
-            grants += " +" + name;
+            *grants += " +" + name;
         } else {
             of_keys = true;
         }
     }
     if (of_keys) {
-        grants += " ~" + settings_.redis_stream + "*";
+        *grants += " ~" + settings_.redis_stream + "*";
     }
+    return missing;
+}
+
+void RedisCheck::check_rights() {
+    std::string grants;
+    const std::string missing = find_missing(&redis_, loader_commands(), &grants);
     if (missing.empty()) {
         add(Verdict::kOk, "redis_rights", "the user may do all that a loader does");
     } else {
         add(Verdict::kFail, "redis_rights",
             "the user " + user() + " may not run, on the keys of the stream: " + missing,
             "ACL SETUSER " + user() + grants);
+    }
+}
+
+// Without it pages are answered, but none is final.
+void RedisCheck::check_reader() {
+    const RedisLogin login = redis_reader_login_of(settings_, "sluiced-check");
+    const std::string name = user_of(login.url);
+    RedisConnection reader(login);
+    if (!reader.connect()) {
+        add(Verdict::kFail, "redis_reader_login",
+            "the server cannot log in as " + name + ": " + reader.error(),
+            "are redis.reader_url and redis.reader_password_file right? The user needs +select and"
+            " +client|setname");
+        return;
+    }
+    add(Verdict::kOk, "redis_reader_login", "the server logs in as " + name);
+    std::string grants;
+    const std::string missing = find_missing(&reader, reader_commands(), &grants);
+    if (missing.empty()) {
+        add(Verdict::kOk, "redis_reader_rights",
+            "the server's user " + name + " may ask all that it has to");
+    } else {
+        add(Verdict::kFail, "redis_reader_rights",
+            "the server's user " + name + " may not run, on the keys of the stream: " + missing,
+            "ACL SETUSER " + name + grants);
     }
 }
 

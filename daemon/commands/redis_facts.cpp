@@ -6,11 +6,6 @@
 
 namespace sluice {
 
-RedisLogin redis_login_of(const Settings& settings, const char* client_name) {
-    return {settings.redis_url, settings.redis_password_file, client_name,
-            settings.redis_timeout_ms};
-}
-
 std::string redis_place(const Settings& settings) {
     RedisUrl url;
     const char* wrong = nullptr;

@@ -10,7 +10,6 @@
 
 namespace sluice {
 
-[[nodiscard]] RedisLogin redis_login_of(const Settings& settings, const char* client_name);
 // Where it is, without a password.
 [[nodiscard]] std::string redis_place(const Settings& settings);
 

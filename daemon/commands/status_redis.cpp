@@ -12,6 +12,7 @@
 #include "daemon/load/actions.hpp"
 #include "daemon/load/entry.hpp"
 #include "daemon/redis_connection.hpp"
+#include "daemon/redis_login.hpp"
 
 namespace sluice {
 namespace {

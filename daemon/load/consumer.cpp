@@ -8,6 +8,7 @@
 #include "daemon/clock.hpp"
 #include "daemon/log.hpp"
 #include "daemon/pulse.hpp"
+#include "daemon/redis_login.hpp"
 
 namespace sluice {
 namespace {
@@ -29,8 +30,7 @@ LoadLimits limits_of(const Settings& settings) {
 
 RedisOptions redis_options_of(const Settings& settings, const std::string& consumer) {
     RedisOptions options;
-    options.login = {settings.redis_url, settings.redis_password_file, "sluiced-load",
-                     settings.redis_timeout_ms};
+    options.login = redis_login_of(settings, "sluiced-load");
     options.stream = settings.redis_stream;
     options.group = settings.redis_group;
     options.consumer = consumer;

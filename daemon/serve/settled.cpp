@@ -10,6 +10,7 @@
 #include "common/frame.hpp"
 #include "daemon/clock.hpp"
 #include "daemon/pulse.hpp"
+#include "daemon/redis_login.hpp"
 #include "daemon/stream_id.hpp"
 
 namespace sluice {
@@ -78,8 +79,7 @@ bool settled_by(const RedisValue& replies, const std::string& group, int64_t* se
 }  // namespace
 
 SettledHorizon::SettledHorizon(const Settings& settings)
-    : connection_({settings.redis_url, settings.redis_password_file, "sluiced-serve",
-                   settings.redis_timeout_ms}),
+    : connection_(redis_reader_login_of(settings, "sluiced-serve")),
       stream_(settings.redis_stream),
       group_(settings.redis_group),
       log_limit_(kLogIntervalUs),

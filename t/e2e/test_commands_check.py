@@ -16,6 +16,8 @@ RIGHTS = ["+@stream", "+select", "+client|setname", "+hset", "+hgetall", "+hdel"
           "+time", "+eval", "+info", "+config|get"]
 NEEDED = ["xgroup|create", "xreadgroup", "xautoclaim", "xack", "xinfo|groups", "xinfo|stream",
           "xpending", "xtrim", "xrange", "hset", "hgetall", "hdel", "pexpire", "time", "eval"]
+# What a server asks.
+READERS = ["time", "xpending", "xinfo|groups", "xinfo|stream", "multi", "exec"]
 
 
 def sluiced(*arguments):
@@ -197,7 +199,7 @@ def test_logins_and_passwords(stack):
     for name, why in (("nowhere", "No such file or directory"), ("empty", "first line is empty")):
         stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = f"{stack.folder}/{name}"
         said = message(stack, "redis_login")
-        assert f"cannot read redis.password_file {stack.folder}/{name}: " in said and why in said
+        assert f"cannot read the password file {stack.folder}/{name}: " in said and why in said
 
 
 @pytest.mark.parametrize("right", NEEDED)
@@ -217,13 +219,51 @@ def test_each_right_that_is_missing_in_redis(stack, right):
     assert trouble(stack) == {}
 
 
+@pytest.mark.parametrize("right", READERS)
+def test_each_right_that_the_servers_user_lacks(stack, right):
+    stack.allow("redis refused looker")
+    acl = ["ACL", "SETUSER", "looker", "reset", "on", ">secret", "~logs:stream",
+           "+client|setname", *(f"+{name}" for name in READERS)]
+    stack.redis.client.execute_command(*acl, f"-{right}")
+    stack.loader.settings["SLUICED_REDIS_READER_URL"] = (
+        f"unix://looker:secret@{stack.redis.socket_path}")
+    stack.loader.settings["SLUICED_REDIS_READER_PASSWORD_FILE"] = ""
+    assert trouble(stack) == {"redis_reader_rights": "FAIL"}
+    finding = Checked(stack.loader).findings["redis_reader_rights"]
+    assert finding["what"].endswith(f"user looker may not run, on the keys of the stream: {right}")
+    assert finding["todo"] == f"ACL SETUSER looker +{right}"
+    # As it says.
+    stack.redis.client.execute_command(*finding["todo"].split())
+    assert trouble(stack) == {}
+
+
+def test_a_server_that_cannot_log_in_to_redis(stack):
+    stack.allow("redis refused (reader|loader)")
+    well = dict(stack.loader.settings)
+    stack.loader.settings["SLUICED_REDIS_READER_PASSWORD_FILE"] = f"{stack.folder}/nowhere"
+    assert trouble(stack) == {"redis_reader_login": "FAIL"}
+    assert f"{stack.folder}/nowhere: No such file" in message(stack, "redis_reader_login")
+    stack.loader.settings["SLUICED_REDIS_READER_PASSWORD_FILE"] = ""
+    stack.loader.settings["SLUICED_REDIS_READER_URL"] = (
+        f"unix://reader:wrong@{stack.redis.socket_path}")
+    assert "as reader: WRONGPASS" in message(stack, "redis_reader_login")
+    assert "wrong@" not in json.dumps(Checked(stack.loader).findings)
+    # The loader's user does not do for both.
+    stack.loader.settings = {**well, "SLUICED_REDIS_READER_URL": "",
+                             "SLUICED_REDIS_READER_PASSWORD_FILE": ""}
+    assert message(stack, "redis_reader_rights").endswith("-> ACL SETUSER loader +multi +exec")
+
+
 def test_rights_that_are_about_keys_and_questions(stack):
-    stack.allow("redis refused checker")
+    stack.allow("redis refused (checker|reader)")
     stack.loader.settings["SLUICED_REDIS_URL"] = f"unix://checker:x@{stack.redis.socket_path}"
     stack.loader.settings["SLUICED_REDIS_PASSWORD_FILE"] = ""
     acl = ["ACL", "SETUSER", "checker", "reset", "on", "nopass", *RIGHTS]
     stack.redis.client.execute_command(*acl, "~logs:stream")
     assert message(stack, "redis_rights").endswith("ACL SETUSER checker ~logs:stream*")
+    stack.redis.client.execute_command("ACL", "SETUSER", "reader", "resetkeys")
+    assert message(stack, "redis_reader_rights").endswith("ACL SETUSER reader ~logs:stream*")
+    stack.redis.client.execute_command("ACL", "SETUSER", "reader", "~logs:stream")
     stack.redis.client.execute_command(*acl, "~logs:stream*", "-config|get")
     assert trouble(stack) == {"redis_durability": "FAIL"}
     stack.redis.client.execute_command(*acl, "~logs:stream*", "-info")
@@ -447,10 +487,11 @@ def test_who_owns_the_tables(stack):
 
 
 def test_a_password_that_everybody_may_read(stack):
-    stack.allow("redis refused loader AUTH")
+    stack.allow("redis refused (loader|reader) AUTH")
     path = stack.folder / "password"
     path.write_text("secret\n")
-    for name in ("REDIS_PASSWORD_FILE", "POSTGRES_READER_PASSWORD_FILE"):
+    for name in ("REDIS_PASSWORD_FILE", "REDIS_READER_PASSWORD_FILE",
+                 "POSTGRES_READER_PASSWORD_FILE"):
         path.chmod(0o644)
         stack.loader.settings = {**stack.loader.settings, f"SLUICED_{name}": str(path)}
         assert message(stack, "settings_password_files").endswith(f"-> chmod o-rwx {path}")

@@ -53,6 +53,9 @@ constexpr const char* kAskedUrl =
 constexpr const char* kAskedDsn =
     ": it must be a connection string of libpq, key=value key=value ... or postgresql://..., "
     "0 to 4096 bytes (default \"dbname=sluice\")";
+constexpr const char* kAskedReaderUrl =
+    ": it must be redis://[user[:password]@]host[:port][/db] or "
+    "unix://[user[:password]@]/path[?db=N], 0 to 4096 bytes (default \"\")";
 constexpr const char* kAskedListen =
     ": it must be host:port or unix:/path, 1 to 4096 bytes (default \"127.0.0.1:18724\")";
 constexpr const char* kAskedGroups =
@@ -166,6 +169,9 @@ void the_environment_is_held_to_the_same(void**) {
         {"SLUICED_REDIS_URL=", "SLUICED_REDIS_URL is empty", kAskedUrl},
         {"SLUICED_REDIS_URL=secret",
          "SLUICED_REDIS_URL is not right (it must begin with redis:// or unix://)", kAskedUrl},
+        {"SLUICED_REDIS_READER_URL=secret",
+         "SLUICED_REDIS_READER_URL is not right (it must begin with redis:// or unix://)",
+         kAskedReaderUrl},
         {"SLUICED_REDIS_OTHER_GROUPS=a,,b", "SLUICED_REDIS_OTHER_GROUPS is empty", kAskedGroups},
         {"SLUICED_SERVE_LISTEN=here", "SLUICED_SERVE_LISTEN is not right (host or port is missing)",
          kAskedListen},
