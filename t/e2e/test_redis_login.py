@@ -15,9 +15,11 @@ def secured(make_stack):
     assert f"port {port}" in stack.redis.conf and "databases 4" in stack.redis.conf
     stack.redis.grant("edge", "+select")
     stack.redis.grant("loader", "+select")
+    stack.redis.grant("reader", "+select")
     stack.nginx.edit(f'"unix://edge@{stack.redis.socket_path}"',
                      f"redis://edge@127.0.0.1:{port}/2")
     stack.loader.settings["SLUICED_REDIS_URL"] = f"redis://loader@127.0.0.1:{port}/2"
+    stack.server.settings["SLUICED_REDIS_READER_URL"] = f"redis://reader@127.0.0.1:{port}/2"
     stack.redis.client = stack.redis.new_client(db=2)
     return stack
 

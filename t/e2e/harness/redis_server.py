@@ -5,7 +5,7 @@ import redis
 from .build import render_conf
 from .process import Process
 
-USERS = ("edge", "loader", "operator")
+USERS = ("edge", "loader", "reader", "operator")
 # What limits with scope=global take, as conf/redis.acl says.
 GLOBAL_LIMITS = "+eval +time +get +set +zadd +zremrangebyscore +zcard +pexpire"
 
@@ -30,9 +30,9 @@ class RedisServer(Process):
         self.client = self.new_client(socket_timeout=5)
 
     def new_client(self, **options):
-        """As one who may do everything."""
-        return redis.Redis(unix_socket_path=str(self.socket_path), username="operator",
-                           password="operator-secret", **options)
+        """As one who may do everything, if nobody else is named."""
+        login = {"username": "operator", "password": "operator-secret"}
+        return redis.Redis(unix_socket_path=str(self.socket_path), **{**login, **options})
 
     def grant(self, user, rights):
         """From the next start on."""

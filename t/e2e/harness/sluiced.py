@@ -19,6 +19,8 @@ class Sluiced(Process):
         self.settings = {
             "SLUICED_REDIS_URL": redis_url,
             "SLUICED_REDIS_PASSWORD_FILE": f"{folder}/secrets/redis-loader",
+            "SLUICED_REDIS_READER_URL": redis_url.replace("loader@", "reader@"),
+            "SLUICED_REDIS_READER_PASSWORD_FILE": f"{folder}/secrets/redis-reader",
             "SLUICED_POSTGRES_DSN": postgres_dsn,
             "SLUICED_POSTGRES_LOADER_DSN": "user=sluice_loader",
             "SLUICED_POSTGRES_READER_DSN": "user=sluice_reader",
