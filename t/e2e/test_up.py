@@ -164,6 +164,12 @@ def test_sluiced_with_the_settings_of_what_is_up(installation):
     assert status == 1 and "run scripts/up first" in said
 
 
+def redis_users(installation):
+    """As whom each is logged in, by its name."""
+    return dict(re.findall(r"name=(\S*) .*\buser=(\S+)",
+                           redis_cli(installation, "CLIENT", "LIST")))
+
+
 def redis_cli(installation, *words, user="operator", secret=None):
     """As a human would, with the password in the file; what Redis says."""
     password = secret or (installation.state / "secrets" / f"redis-{user}").read_text()
@@ -175,14 +181,16 @@ def redis_cli(installation, *words, user="operator", secret=None):
 
 def test_each_part_has_rights_of_its_own(installation):
     installation.up()
-    users = dict(re.findall(r"name=(\S*) .*\buser=(\S+)", redis_cli(installation, "CLIENT", "LIST")))
-    assert users["sluiced-load"] == "loader"
+    users = redis_users(installation)
+    assert users["sluiced-load"] == "loader" and users["sluiced-serve"] == "reader"
     assert {user for name, user in users.items() if name.startswith("sluice-edge-")} == {"edge"}
     said = subprocess.run(["redis-cli", "-s", installation.state / "redis.sock", "PING"],
                           capture_output=True, text=True).stdout
     assert "NOAUTH" in said
     assert "NOAUTH" in redis_cli(installation, "PING", user="default", secret="x")
     assert "NOPERM" in redis_cli(installation, "DEL", "logs:stream", user="loader")
+    assert "NOPERM" in redis_cli(installation, "XREVRANGE", "logs:stream", "+", "-", user="edge")
+    assert "NOPERM" in redis_cli(installation, "XREVRANGE", "logs:stream", "+", "-", user="reader")
     assert redis_cli(installation, "ACL", "LOG", "RESET") == "OK"
     Api(installation.port).logs("pump-7")
     assert installation.query(
@@ -203,9 +211,10 @@ def test_secrets_are_for_those_who_need_them(installation):
         "secrets": ("root", "sluice", "0o750"),
         "redis-edge": ("root", "root", "0o600"),
         "redis-loader": ("root", "sluice", "0o640"),
+        "redis-reader": ("root", "sluice", "0o640"),
         "redis-operator": ("root", "root", "0o600"),
     }
-    assert len({path.read_text() for path in secrets.iterdir()}) == 3
+    assert len({path.read_text() for path in secrets.iterdir()}) == 4
     told = "".join(path.read_text(errors="replace") for folder in ("log", "app/conf")
                    for path in (installation.state / folder).iterdir() if path.is_file())
     for path in secrets.iterdir():
@@ -231,6 +240,31 @@ def test_up_sets_users_of_redis_without_a_restart(installation):
     wait_until(lambda: installation.health() == "healthy", 20, "the edge sees it")
 
 
+def test_up_from_before_the_server_had_a_user(installation):
+    """While it runs: the server as the loader's user, who may ask what only the server asks."""
+    installation.up()
+    conf = installation.state / "app" / "conf"
+    acl = (conf / "redis.acl").read_text()
+    acl = re.sub(r"(?m)^user reader .*\n", "", acl).replace(" +eval ", " +eval +multi +exec ")
+    (conf / "redis.acl").write_text(acl)
+    settings = (conf / "settings").read_text()
+    (conf / "settings").write_text(re.sub(r"(?m)^export SLUICED_REDIS_READER_.*\n", "", settings))
+    (installation.state / "secrets" / "redis-reader").unlink()
+    assert redis_cli(installation, "ACL", "SETUSER", "loader", "+multi", "+exec") == "OK"
+    assert redis_cli(installation, "ACL", "DELUSER", "reader") == "1"
+    old = installation.pid("sluiced-serve")
+    os.kill(old, signal.SIGKILL)
+    wait_until(lambda: redis_users(installation).get("sluiced-serve") == "loader", 20)
+
+    said = installation.up()
+    assert re.findall(r"Restarting (\S+)", said) == ["sluiced-load", "sluiced-serve"]
+    wait_until(lambda: redis_users(installation).get("sluiced-serve") == "reader", 20)
+    assert redis_users(installation)["sluiced-load"] == "loader"
+    assert "NOPERM" in redis_cli(installation, "MULTI", user="loader")
+    status, said = installation.run("sluiced", "check")
+    assert status == 0 and "FAIL" not in said and "warn" not in said, said
+
+
 def test_up_from_before_there_were_users(installation):
     """A state folder as it was left: one user for everything, and no secrets."""
     installation.up()
@@ -240,9 +274,9 @@ def test_up_from_before_there_were_users(installation):
                        " AND relname !~ 'id_seq' LOOP EXECUTE 'ALTER TABLE ' || t || ' OWNER TO"
                        " sluice'; END LOOP; END $$")
     installation.query("ALTER TYPE log_level OWNER TO sluice")
-    installation.query("DROP FUNCTION sluice_make_partition, sluice_drop_day, sluice_forget_frames,"
-                       " sluice_forget_keys")
-    installation.query("DROP FUNCTION sluice_sum_counters CASCADE")
+    installation.query("DO $$ DECLARE f text; BEGIN FOR f IN SELECT oid::regprocedure FROM pg_proc"
+                       " WHERE proname ~ '^sluice_' LOOP EXECUTE 'DROP FUNCTION ' || f || ' CASCADE';"
+                       " END LOOP; END $$")
     installation.query("DROP TABLE counters_hour, counters_day, devices")
     installation.query("DROP INDEX logs_device_page, logs_level_page")
     installation.query("CREATE INDEX logs_device ON logs (device_id, created_at DESC, id DESC)")
