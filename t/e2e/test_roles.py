@@ -1,35 +1,11 @@
-"""Each part of Sluice logs in as a role that can do what it has to, and nothing else; and databases
-that were made before there were roles."""
-
-import io
-import subprocess
-import time
+"""Each part of Sluice logs in to Postgres as a role that can do what it has to, and nothing else."""
 
 import psycopg2
 import pytest
 
-from harness.build import ROOT
-from harness.postgres_server import BIN
-from harness.waiting import wait_until
+from harness.session import Session
 
 REFUSED = psycopg2.errors.InsufficientPrivilege
-
-
-class Session:
-    """Of a role, whose statements are each on their own."""
-
-    def __init__(self, stack, role, database="sluice"):
-        self.connection = psycopg2.connect(host=str(stack.folder), dbname=database, user=role)
-        self.connection.autocommit = True
-
-    def run(self, sql):
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql)
-            return cursor.fetchall() if cursor.description else None
-
-    def copy(self, sql, text=""):
-        with self.connection.cursor() as cursor:
-            cursor.copy_expert(sql, io.StringIO(text))
 
 
 @pytest.fixture
@@ -49,8 +25,38 @@ def connect(stack):
         session.connection.close()
 
 
-# As nobody but the tables' owner, or a superuser, may.
-NOT_OURS = [
+# As nobody but a superuser may.
+NOT_ANYBODYS = [
+    "CREATE TEMPORARY TABLE mine (a integer)",
+    "CREATE SCHEMA mine",
+    "CREATE DATABASE mine",
+    "CREATE ROLE mine",
+    "ALTER ROLE sluice PASSWORD 'x'",
+    "SET ROLE sluice",
+    "SET SESSION AUTHORIZATION sluice",
+    "ALTER SYSTEM SET fsync = off",
+    "SET session_replication_role = replica",
+    "COPY (SELECT 1) TO PROGRAM 'true'",
+    "COPY (SELECT 1) TO '/tmp/x'",
+    "COPY logs FROM PROGRAM 'true'",
+    "COPY logs FROM '/etc/passwd'",
+    "SELECT pg_read_file('/etc/passwd')",
+    "SELECT pg_ls_dir('/')",
+    "SELECT lo_creat(-1)",
+    "SELECT lo_create(0)",
+    "SELECT lo_from_bytea(0, 'x')",
+    "SELECT lo_import('/etc/passwd')",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'sluice'",
+    "SELECT pg_reload_conf()",
+    "CREATE EXTENSION dblink",
+    "SELECT rolpassword FROM pg_authid",
+    "DROP DATABASE postgres",
+    "ALTER DATABASE sluice SET synchronous_commit = off",
+    "GRANT pg_write_server_files TO CURRENT_USER",
+]
+
+# As nobody but the tables' owner may.
+NOT_OURS = NOT_ANYBODYS + [
     "DELETE FROM logs",
     "UPDATE logs SET message = 'x'",
     "TRUNCATE logs",
@@ -69,31 +75,8 @@ NOT_OURS = [
     "INSERT INTO imports (source, name, last_id) VALUES ('a', 'b', 1)",
     "INSERT INTO schema_migrations (version, name) VALUES (999, 'x')",
     "CREATE TABLE mine (a integer)",
-    "CREATE TEMPORARY TABLE mine (a integer)",
     "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
-    "CREATE SCHEMA mine",
-    "CREATE DATABASE mine",
-    "CREATE ROLE mine",
-    "ALTER ROLE sluice PASSWORD 'x'",
-    "SET ROLE sluice",
     "SET ROLE sluice_migrator",
-    "SET SESSION AUTHORIZATION sluice",
-    "ALTER SYSTEM SET fsync = off",
-    "SET session_replication_role = replica",
-    "COPY (SELECT 1) TO PROGRAM 'true'",
-    "COPY (SELECT 1) TO '/tmp/x'",
-    "COPY logs FROM PROGRAM 'true'",
-    "COPY logs FROM '/etc/passwd'",
-    "SELECT pg_read_file('/etc/passwd')",
-    "SELECT pg_ls_dir('/')",
-    "SELECT lo_creat(-1)",
-    "SELECT lo_create(0)",
-    "SELECT lo_from_bytea(0, 'x')",
-    "SELECT lo_import('/etc/passwd')",
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'sluice'",
-    "SELECT pg_reload_conf()",
-    "CREATE EXTENSION dblink",
-    "SELECT rolpassword FROM pg_authid",
 ]
 
 NOT_A_READERS = NOT_OURS + [
@@ -114,6 +97,7 @@ NOT_A_READERS = NOT_OURS + [
     "SELECT sluice_drop_day('logs_20200101')",
     "SELECT sluice_forget_frames(0)",
     "SELECT sluice_forget_keys(0, 1)",
+    "SELECT sluice_forget_devices()",
 ]
 
 NOT_A_LOADERS = NOT_OURS + [
@@ -123,7 +107,71 @@ NOT_A_LOADERS = NOT_OURS + [
     "UPDATE ledger SET n = 0",
     "UPDATE idempotency SET t = now()",
     "UPDATE dead_letters SET reason = ''",
+    "DELETE FROM devices",
+    "INSERT INTO counters_day VALUES (now(), 'INFO', 'x', 1)",
+    "UPDATE counters_hour SET n = 0",
+    "ALTER ROLE sluice_reader RESET default_transaction_read_only",
 ]
+
+# All that there is for a role, as Postgres sees it: what is not here, and what is made in a
+# migration to come, is nobody's but the owner's.
+READERS = {
+    "SELECT": {"logs", "counters", "counters_hour", "counters_day", "devices"},
+}
+LOADERS = {
+    "SELECT": {"schema_migrations", "ledger", "idempotency", "counters", "dead_letters", "devices"},
+    "INSERT": {"logs", "ledger", "idempotency", "counters", "dead_letters", "devices"},
+    "UPDATE": {"counters", "devices"},
+    "USAGE": {"log_id_blocks"},
+    "EXECUTE": {"sluice_make_partition", "sluice_drop_day", "sluice_forget_frames",
+                "sluice_forget_keys", "sluice_forget_devices"},
+}
+
+# Of whoever asks.
+ALL_THAT_IT_MAY = """
+    SELECT DISTINCT privilege, relname::text
+    FROM pg_class AS c, unnest(CASE relkind
+        WHEN 'S' THEN '{USAGE,SELECT,UPDATE}'::text[]
+        ELSE '{SELECT,INSERT,UPDATE,REFERENCES,DELETE,TRUNCATE,TRIGGER}' END) AS privilege
+    WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+        AND relnamespace::regnamespace::text NOT IN ('pg_catalog', 'pg_toast', 'information_schema')
+        AND CASE WHEN relkind = 'S' THEN has_sequence_privilege(c.oid, privilege)
+            WHEN privilege IN ('DELETE', 'TRUNCATE', 'TRIGGER')
+                THEN has_table_privilege(c.oid, privilege)
+            ELSE has_any_column_privilege(c.oid, privilege) END
+    UNION ALL SELECT 'EXECUTE', proname FROM pg_proc
+    WHERE pronamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema')
+        AND has_function_privilege(oid, 'EXECUTE')
+"""
+BEYOND_TABLES = """
+    SELECT 'CREATE', nspname::text FROM pg_namespace WHERE has_schema_privilege(oid, 'CREATE')
+    UNION ALL SELECT privilege, datname
+    FROM pg_database, unnest('{CREATE,TEMPORARY}'::text[]) AS privilege
+    WHERE datname = current_database() AND has_database_privilege(oid, privilege)
+    UNION ALL SELECT 'to be', rolname FROM pg_roles
+    WHERE rolname <> current_user AND pg_has_role(oid, 'MEMBER')
+    UNION ALL SELECT 'attribute', rolname FROM pg_roles WHERE rolname = current_user
+        AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)
+"""
+# Shared by all databases of the cluster, so that it sees what another database has, too.
+OWNED = ("SELECT count(*) FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass"
+         " AND refobjid = current_user::regrole AND deptype = 'o'")
+
+
+def by_privilege(rows):
+    found = {}
+    for privilege, name in rows:
+        found.setdefault(privilege, set()).add(name)
+    return found
+
+
+def test_all_that_each_may(connect):
+    for role, rights in (("sluice_reader", READERS), ("sluice_loader", LOADERS)):
+        session = connect(role)
+        assert by_privilege(session.run(ALL_THAT_IT_MAY)) == rights
+        assert by_privilege(session.run(BEYOND_TABLES)) == {}
+        assert session.run(OWNED) == [(0,)]
+    assert by_privilege(connect("sluice_migrator").run(BEYOND_TABLES)) == {"CREATE": {"public"}}
 
 
 def refuse_all(session, statements):
@@ -159,13 +207,22 @@ def test_a_loader_can_add_and_nothing_else(connect):
                         f"TRUNCATE {day}", f"ALTER TABLE logs DETACH PARTITION {day}"])
 
 
+def test_a_migrator_is_no_superuser(connect):
+    connect("sluice").run("CREATE TABLE of_somebody_else (a integer)")
+    refuse_all(connect("sluice_migrator"), NOT_ANYBODYS + [
+        "SELECT * FROM of_somebody_else", "DROP TABLE of_somebody_else"])
+
+
 def test_the_functions_of_a_loader_mean_what_they_say(connect):
     """Whatever else has the names that they use: with rights that a loader does not have."""
-    connect("sluice").run("CREATE SCHEMA evil; GRANT ALL ON SCHEMA evil TO sluice_loader")
+    connect("sluice").run("CREATE SCHEMA evil; GRANT ALL ON SCHEMA evil TO sluice_loader;"
+                          "GRANT USAGE ON SCHEMA evil TO PUBLIC")
     loader = connect("sluice_loader")
     loader.run("SET search_path = evil, public, pg_catalog")
     loader.run("CREATE TABLE evil.pg_class (oid oid, relname name, relnamespace oid);"
                "CREATE TABLE evil.logs (id bigint); CREATE TABLE evil.idempotency (t timestamptz);"
+               "CREATE TABLE evil.devices (last_seen timestamptz);"
+               "CREATE TABLE evil.counters_hour (n bigint);"
                "CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE plpgsql AS"
                " $$ BEGIN RAISE 'called as %', current_user; END $$;"
                "CREATE FUNCTION evil.to_char(timestamptz, text) RETURNS text LANGUAGE plpgsql AS"
@@ -176,6 +233,9 @@ def test_the_functions_of_a_loader_mean_what_they_say(connect):
     assert loader.run("SELECT public.sluice_forget_keys(1, 1)") == [(0,)]
     assert loader.run("SELECT public.sluice_forget_frames(480001)") == [(1,)]
     loader.run("SELECT public.sluice_drop_day('logs_20241004')")
+    assert loader.run("SELECT public.sluice_forget_devices()") == [(0,)]
+    loader.run("INSERT INTO public.counters VALUES (date_trunc('minute', current_timestamp),"
+               " 'INFO', 'x', 1)")
     for parent in ("counters", "logs; DROP TABLE logs", "pg_class"):
         with pytest.raises(psycopg2.Error, match="has no partitions"):
             loader.run(f"SELECT public.sluice_make_partition('{parent}', 1)")
@@ -191,7 +251,7 @@ def test_who_is_logged_in_as_whom(stack):
     assert sorted(logged_in) == [("sluiced-load", "sluice_loader"),
                                  ("sluiced-serve", "sluice_reader")]
     users = {client["user"] for client in stack.redis.client.client_list()}
-    assert users == {"edge", "loader", "operator"}
+    assert users == {"edge", "loader", "reader", "operator"}
 
 
 def test_the_server_only_reads_whoever_it_logs_in_as(make_stack):
@@ -206,164 +266,3 @@ def test_the_server_only_reads_whoever_it_logs_in_as(make_stack):
     assert "read-only transaction" in stack.server.log_text()
     connection.cursor().execute("DROP VIEW logs; ALTER TABLE hidden RENAME TO logs")
     connection.close()
-
-
-class Database:
-    """One of its own, whose migrations can be chosen."""
-
-    def __init__(self, stack, name):
-        self.stack, self.name = stack, name
-
-    def run(self, sql, role="sluice"):
-        session = Session(self.stack, role, self.name)
-        try:
-            return session.run(sql)
-        finally:
-            session.connection.close()
-
-    def psql(self, path, role="sluice"):
-        return subprocess.run(
-            [BIN / "psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-h", self.stack.folder,
-             "-U", role, "-d", self.name, "-f", path], capture_output=True, text=True)
-
-    def make_before_roles(self, role):
-        """As sluiced migrate left it before 005_roles."""
-        self.run("CREATE TABLE schema_migrations (version integer PRIMARY KEY, name text NOT NULL,"
-                 " applied_at timestamptz NOT NULL DEFAULT now())", role)
-        for path in sorted((ROOT / "sql").glob("00[1-4]_*.sql")):
-            assert self.psql(path, role).returncode == 0
-            self.run(f"INSERT INTO schema_migrations VALUES ({int(path.name[:3])}, '{path.stem}')",
-                     role)
-        self.run("CREATE TABLE logs_20241004 PARTITION OF logs FOR VALUES FROM"
-                 " ('2024-10-04 00:00+00') TO ('2024-10-05 00:00+00');"
-                 "INSERT INTO logs VALUES (1, '2024-10-04 12:00+00', 'old', 'INFO', 'm', '{}');"
-                 "CREATE TABLE ledger_2024100412 PARTITION OF ledger FOR VALUES FROM"
-                 " ('2024-10-04 12:00+00') TO ('2024-10-04 13:00+00')", role)
-
-    def migrate(self, user):
-        self.stack.loader.settings["SLUICED_POSTGRES_MIGRATOR_DSN"] = (
-            f"user={user} dbname={self.name}")
-        return self.stack.loader.run("migrate")
-
-    def owners(self):
-        return {owner for (owner,) in self.run(
-            "SELECT relowner::regrole::text FROM pg_class"
-            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'S', 'v')"
-            " UNION SELECT proowner::regrole::text FROM pg_proc"
-            " WHERE pronamespace = 'public'::regnamespace"
-            " UNION SELECT typowner::regrole::text FROM pg_type"
-            " WHERE typnamespace = 'public'::regnamespace AND typtype = 'e'")}
-
-
-@pytest.fixture
-def before(make_stack):
-    """A database without roles, of an application's user, who may not make roles."""
-    stack = make_stack()
-    stack.postgres.start()
-    database = Database(stack, "before")
-    Session(stack, "sluice", "postgres").run("CREATE ROLE app LOGIN")
-    Session(stack, "sluice", "postgres").run("CREATE DATABASE before OWNER app")
-    return database
-
-
-def without_roles(stack):
-    """As in a cluster where nobody has run roles.sql."""
-    for database in ("sluice", "before"):
-        for role in ("sluice_loader", "sluice_reader"):
-            Session(stack, "sluice", database).run(f"DROP OWNED BY {role}")
-    for role in ("sluice_loader", "sluice_reader"):
-        Session(stack, "sluice", "postgres").run(f"DROP ROLE {role}")
-
-
-def test_one_who_may_not_make_roles_is_told_what_to_do(before):
-    before.make_before_roles("app")
-    without_roles(before.stack)
-    done = before.migrate("app")
-    assert done.returncode == 0, done.stderr
-    assert "CREATE ROLE sluice_loader LOGIN; CREATE ROLE sluice_reader LOGIN; " in done.stderr
-    assert before.owners() == {"app"}
-    # As it says.
-    before.run("CREATE ROLE sluice_loader LOGIN; CREATE ROLE sluice_reader LOGIN")
-    done = before.migrate("app")
-    assert done.returncode == 0 and "CREATE ROLE" not in done.stderr
-    assert before.run("SELECT message FROM logs", "sluice_reader") == [("m",)]
-    assert before.run("SELECT sluice_make_partition('logs', 20001)", "sluice_loader") == [
-        ("logs_20241005",)]
-
-
-def test_one_who_may_makes_them_without_a_login(before):
-    before.make_before_roles("app")
-    without_roles(before.stack)
-    before.run("ALTER ROLE app CREATEROLE")
-    assert before.migrate("app").returncode == 0
-    assert before.run("SELECT rolname::text, rolcanlogin FROM pg_roles WHERE rolname ~ '^sluice_'"
-                      " AND rolname <> 'sluice_migrator' ORDER BY 1") == [
-        ("sluice_loader", False), ("sluice_reader", False)]
-
-
-def test_tables_that_another_role_owns_are_handed_over(before):
-    before.make_before_roles("app")
-    before.run("CREATE TABLE of_somebody_else (a integer)", "app")
-    refused = before.migrate("sluice_migrator")
-    assert refused.returncode == 1
-    assert "42501" in refused.stderr and "migrate as app, who owns the tables" in refused.stderr
-    assert before.psql(ROOT / "conf" / "roles.sql").returncode == 0
-    assert before.psql(ROOT / "conf" / "roles.sql").returncode == 0, "once more is no harm"
-    done = before.migrate("sluice_migrator")
-    assert done.returncode == 0, done.stderr
-    assert before.run("SELECT tableowner FROM pg_tables WHERE tablename = 'of_somebody_else'") == [
-        ("app",)]
-    before.run("DROP TABLE of_somebody_else")
-    assert before.owners() == {"sluice_migrator"}
-    # Also what was there before can be read, added to, and dropped.
-    assert before.run("SELECT message FROM logs", "sluice_reader") == [("m",)]
-    before.run("SELECT sluice_drop_day('logs_20241004'); SELECT sluice_forget_frames(500000)",
-               "sluice_loader")
-    assert before.run("SELECT count(*) FROM pg_inherits WHERE inhparent IN ('logs'::regclass,"
-                      " 'ledger'::regclass)") == [(0,)]
-
-
-def test_all_that_migrations_make_is_handed_over(before):
-    """roles.sql names what there is: this fails if a later migration makes more."""
-    assert before.migrate("app").returncode == 0
-    assert before.owners() == {"app"}
-    assert before.psql(ROOT / "conf" / "roles.sql").returncode == 0
-    assert before.owners() == {"sluice_migrator"}
-
-
-def test_a_loader_goes_on_while_tables_are_handed_over(stack):
-    """Loaders and the server run as one user who owns it all, and become roles one by one."""
-    for part in (stack.loader, stack.server):
-        part.stop()
-    connection = stack.postgres.connect()
-    cursor = connection.cursor()
-    for (name,) in stack.postgres.query(
-            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
-            " AND relkind IN ('r', 'p') UNION SELECT 'log_id_blocks'"):
-        cursor.execute(f"ALTER TABLE {name} OWNER TO sluice")
-    cursor.execute("ALTER FUNCTION sluice_make_partition OWNER TO sluice;"
-                   "ALTER FUNCTION sluice_drop_day OWNER TO sluice;"
-                   "ALTER FUNCTION sluice_forget_frames OWNER TO sluice;"
-                   "ALTER FUNCTION sluice_forget_keys OWNER TO sluice;"
-                   "ALTER FUNCTION sluice_sum_counters OWNER TO sluice")
-    connection.close()
-    for part in (stack.loader, stack.server):
-        part.settings |= {"SLUICED_POSTGRES_LOADER_DSN": "user=sluice",
-                          "SLUICED_POSTGRES_READER_DSN": "user=sluice"}
-        part.start()
-    api = stack.api()
-    assert api.log().status == 200
-    stack.wait_rows(1)
-    Database(stack, "sluice").psql(ROOT / "conf" / "roles.sql")
-    assert stack.loader.run("migrate").returncode == 0
-    assert api.log().status == 200
-    stack.wait_rows(2)
-    for part in (stack.loader, stack.server):
-        part.stop()
-        part.settings |= {"SLUICED_POSTGRES_LOADER_DSN": "user=sluice_loader",
-                          "SLUICED_POSTGRES_READER_DSN": "user=sluice_reader"}
-        part.start()
-    assert api.log().status == 200
-    stack.wait_rows(3)
-    wait_until(lambda: api.logs("pump-7", f"?limit={int(time.time()) % 900 + 10}").json["total"] == 3,
-               10, "the reader reads")
