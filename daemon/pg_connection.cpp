@@ -161,8 +161,9 @@ bool PgConnection::flush() {
     }
 }
 
-PgRows PgConnection::collect() {
+PgRows PgConnection::collect(const OnRow& on_row) {
     PgRows kept(nullptr);
+    bool wanted = true;
     for (;;) {
         while (PQisBusy(connection_.get()) != 0) {
             if (!wait_socket(POLLIN)) {
@@ -182,7 +183,13 @@ PgRows PgConnection::collect() {
         if (status == PGRES_COPY_IN) {
             return result;
         }
-        if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
+        if (status == PGRES_SINGLE_TUPLE) {
+            if (!wanted) {
+                close();
+                return result;
+            }
+            wanted = on_row(result);
+        } else if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) {
             kept = std::move(result);
         } else if (error_.failure == PgFailure::kNone) {
             keep_failure(result.result_.get());
@@ -217,30 +224,33 @@ bool PgConnection::execute(const std::string& sql) {
 
 PgRows PgConnection::query(const char* sql, const std::vector<const char*>& values) {
     start_deadline();
-    return send(sql, values);
+    return send(sql, values) && flush() ? collect() : PgRows(nullptr);
+}
+
+bool PgConnection::query_rows(const char* sql, const std::vector<const char*>& values,
+                              const OnRow& on_row) {
+    start_deadline();
+    // The mode must be set before anything else is done with the connection.
+    return send(sql, values) && PQsetSingleRowMode(connection_.get()) == 1 && flush() &&
+           collect(on_row);
 }
 
 bool PgConnection::ping(int64_t timeout_ms) {
     error_ = {};
     deadline_us_ = steady_us() + timeout_ms * 1000;
-    return static_cast<bool>(send("SELECT 1", {}));
+    return send("SELECT 1", {}) && flush() && collect();
 }
 
-PgRows PgConnection::send(const char* sql, const std::vector<const char*>& values) {
+bool PgConnection::send(const char* sql, const std::vector<const char*>& values) {
     if (!is_open()) {
-        lose("not connected");
-        return PgRows(nullptr);
+        return lose("not connected");
     }
     // Only the simple protocol takes several statements at once.
     const int sent =
         values.empty() ? PQsendQuery(connection_.get(), sql)
                        : PQsendQueryParams(connection_.get(), sql, static_cast<int>(values.size()),
                                            nullptr, values.data(), nullptr, nullptr, 0);
-    if (sent == 0) {
-        lose("sending failed");
-        return PgRows(nullptr);
-    }
-    return flush() ? collect() : PgRows(nullptr);
+    return sent != 0 || lose("sending failed");
 }
 
 // Closes the connection; always false.

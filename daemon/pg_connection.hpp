@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -84,6 +85,12 @@ class PgConnection {
     [[nodiscard]] bool ping(int64_t timeout_ms);
     // One statement; parameters in text form.
     [[nodiscard]] PgRows query(const char* sql, const std::vector<const char*>& values = {});
+    // The same for a result that may be larger than memory: each row is given away as it comes.
+    // After the first that on_row does not want no more are read; if there are, by closing the
+    // connection.
+    using OnRow = std::function<bool(const PgRows& row)>;
+    [[nodiscard]] bool query_rows(const char* sql, const std::vector<const char*>& values,
+                                  const OnRow& on_row);
 
     // Of a connection that is open.
     [[nodiscard]] PgWay way() const;
@@ -100,12 +107,12 @@ class PgConnection {
     };
 
     void start_deadline() noexcept;
-    [[nodiscard]] PgRows send(const char* sql, const std::vector<const char*>& values);
+    [[nodiscard]] bool send(const char* sql, const std::vector<const char*>& values);
     [[nodiscard]] bool wait_socket(short events);
     [[nodiscard]] bool flush();
     // Reads results until libpq says there are no more, or COPY IN begins; keeps the last good
-    // one, or the first failure as error().
-    [[nodiscard]] PgRows collect();
+    // one, or the first failure as error(). Rows that come one by one are on_row's.
+    [[nodiscard]] PgRows collect(const OnRow& on_row = {});
     bool lose(const char* what);
     void keep_failure(const pg_result* result);
 

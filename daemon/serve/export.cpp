@@ -9,8 +9,10 @@
 namespace sluice {
 namespace {
 
-// A part is about as large as that, however large rows are: libpq holds all its rows at once.
+// A part is about as large as that, however large rows are, and ends behind the row that passes
+// four times as much.
 constexpr size_t kPartBytes = 1 << 20;
+constexpr size_t kPartBytesMax = 4 * kPartBytes;
 constexpr uint32_t kPartRowsFirst = 100;
 constexpr uint32_t kPartRowsMax = 5000;
 
@@ -53,7 +55,12 @@ bool Export::read(PgConnection* connection, int64_t settled_us, int64_t timeout_
     }
     const PageMoment moment{wall_us(), settled_us, steady_us() + timeout_ms * 1000 / 2};
     PageWalk walk(query_, moment);
-    const auto on_row = [&](const PgRows& rows, int row) { append_row(rows, row, part); };
+    const auto on_row = [&](const PgRows& rows, int row) {
+        append_row(rows, row, part);
+        if (part->size() > kPartBytesMax) {
+            walk.enough();
+        }
+    };
     if (!walk.read(connection, part_rows_, on_row)) {
         return false;
     }

@@ -152,7 +152,9 @@ ExportEnd Exporter::send(PgConnection* connection, const Job& job, Export* made,
     while (!made->is_whole()) {
         const int64_t began_at_us = steady_us();
         std::string part;
-        if (!made->read(connection, horizon_->settled_us(), job.timeout_ms, &part)) {
+        // A part that ended before its last row has closed it.
+        if ((!connection->is_open() && !connection->connect()) ||
+            !made->read(connection, horizon_->settled_us(), job.timeout_ms, &part)) {
             return stream->reader_has_gone() ? ExportEnd::kClientGone : ExportEnd::kFailed;
         }
         if (part.empty()) {

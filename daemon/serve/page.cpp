@@ -10,6 +10,10 @@ namespace {
 
 constexpr std::string_view kDataException = "22";
 
+// Of rows in a page; it ends behind the one that passes this. Records are small, but jsonb may show
+// as fifty times what was sent: 1e308 has 309 digits.
+constexpr size_t kPageBytesMax = 16UL << 20;
+
 // A crowd that asks for the newest page costs a query a second; who asks alone sees what is there,
 // and at most a page two seconds old.
 constexpr const char* kLiveCacheControl = "max-age=1, stale-while-revalidate=1";
@@ -34,11 +38,14 @@ bool answer_page(PgConnection* connection, const Query& query, const PageMoment&
                  HttpResponse* response) {
     PageWalk walk(query, moment);
     std::string rows;
-    const auto on_row = [&rows](const PgRows& from, int row) {
+    const auto on_row = [&](const PgRows& from, int row) {
         if (!rows.empty()) {
             rows.push_back(',');
         }
         append_row_json(from, row, &rows);
+        if (rows.size() > kPageBytesMax) {
+            walk.enough();
+        }
     };
     if (!walk.read(connection, query.limit, on_row)) {
         return is_bad_query(query, connection->error(), response);

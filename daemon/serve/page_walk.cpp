@@ -57,9 +57,11 @@ bool PageWalk::read(PgConnection* connection, uint32_t rows, const OnRow& on_row
             stopped_early_ = true;
             return true;
         }
+        const uint32_t found_before = count_;
         if (!read_window(connection, window, rows - count_, on_row)) {
             // What was found is worth more than an error: the next one goes on there.
             stopped_early_ = searched_ && connection->error().sqlstate == kQueryCancelled;
+            within_window_ = count_ > found_before;
             return stopped_early_;
         }
         windows.took(steady_us() - began_at_us);
@@ -77,26 +79,22 @@ bool PageWalk::read_window(PgConnection* connection, const TimeRange& window, ui
     for (const std::string& value : sql.values) {
         values.push_back(value.c_str());
     }
-    const PgRows rows = connection->query(sql.text.c_str(), values);
-    if (!rows) {
-        return false;
-    }
-    const int taken = std::min(rows.count(), static_cast<int>(wanted));
-    for (int row = 0; row < taken; ++row) {
-        on_row(rows, row);
-    }
-    if (taken > 0) {
-        last_created_us_ = rows.integer(taken - 1, kPageCreatedUs);
-        last_id_ = rows.integer(taken - 1, kPageId);
-    }
-    count_ += static_cast<uint32_t>(taken);
-    full_ = rows.count() > taken;
-    return true;
+    const uint32_t most = count_ + wanted;
+    return connection->query_rows(sql.text.c_str(), values, [&](const PgRows& row) {
+        full_ = count_ == most || enough_;
+        if (!full_) {
+            on_row(row, 0);
+            ++count_;
+            last_created_us_ = row.integer(0, kPageCreatedUs);
+            last_id_ = row.integer(0, kPageId);
+        }
+        return !full_;
+    });
 }
 
 std::optional<QueryCursor> PageWalk::next() const {
     QueryCursor cursor{0, kBeforeAllIds, began_us_};
-    if (full_) {
+    if (full_ || within_window_) {
         cursor.created_at_us = last_created_us_;
         cursor.id = last_id_;
     } else if (stopped_early_) {

@@ -25,6 +25,8 @@ class PageWalk {
 
     // False if Postgres did not answer; the connection's error() says why.
     [[nodiscard]] bool read(PgConnection* connection, uint32_t rows, const OnRow& on_row);
+    // For on_row: no row behind this one is wanted.
+    void enough() noexcept { enough_ = true; }
 
     [[nodiscard]] uint32_t count() const noexcept { return count_; }
     [[nodiscard]] bool stopped_early() const noexcept { return stopped_early_; }
@@ -50,10 +52,12 @@ class PageWalk {
     uint32_t count_ = 0;
     int64_t last_created_us_ = 0;
     int64_t last_id_ = 0;
+    bool enough_ = false;
     bool full_ = false;  // and there is more
     bool searched_ = false;
     int64_t seen_to_us_ = 0;
     bool stopped_early_ = false;
+    bool within_window_ = false;  // ... behind the last row
 };
 
 }  // namespace sluice

@@ -176,6 +176,30 @@ def test_the_shape_is_that_of_the_api(pages):
         "source": "database", "total": 0, "data": [], "next_cursor": None}
 
 
+def test_a_page_of_large_logs_ends_sooner(pages):
+    """Numbers are shown with all their digits: what was sent as 6 bytes comes back as 310."""
+    large = json.dumps({"numbers": [0]}).replace("0", ",".join(["1e308"] * 20000))
+    now = datetime.datetime.now(UTC)
+    store(pages.stack.postgres, [Log(300001, now, "large")])
+    connection = pages.stack.postgres.connect()
+    connection.cursor().execute(
+        "INSERT INTO logs SELECT 300001 + g, %s - g * interval '1 s', 'large', 'INFO', 'm', %s::jsonb"
+        " FROM generate_series(1, 40) AS g", (now, large))
+    connection.close()
+    for more in ({}, {"q": "M"}, {"offset": 1}):
+        answer = pages.ask("/api/logs", device_id="large", limit=50, **more)
+        assert answer.status == 200 and len(answer.body) < 24 << 20
+        assert 3 <= answer.json["total"] < 10 and answer.json["next_cursor"]
+    page, seen = pages.page(device_id="large", limit=50), []
+    while page["next_cursor"]:
+        seen += [log["id"] for log in page["data"]]
+        page = pages.page(device_id="large", limit=50, cursor=page["next_cursor"])
+    seen += [log["id"] for log in page["data"]]
+    assert seen == list(range(300001, 300042))
+    export = pages.ask("/api/logs", device_id="large", format="ndjson")
+    assert [json.loads(line)["id"] for line in export.body.splitlines()] == seen
+
+
 MISTAKES = (
     ("/api/logs?limit=0", "limit", "bad_parameter"),
     ("/api/logs?limit=5&limit=5", "limit", "duplicate_parameter"),
