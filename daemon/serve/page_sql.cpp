@@ -29,28 +29,36 @@ class Builder {
   public:
     explicit Builder(const Query& query) : query_(query) {}
 
-    PageSql build(const TimeRange& range, uint32_t limit, uint32_t offset) {
-        const std::string where = conditions(range);
-        const std::vector<std::string> arms = arms_of_levels();
-        const std::string cut = " LIMIT " + std::to_string(limit) +
-                                (offset == 0 ? "" : " OFFSET " + std::to_string(offset));
-        sql_.text = "SELECT " + std::string(kShown) + " FROM ";
-        if (arms.size() == 1) {
-            sql_.text += "logs" + where + arms[0] + order() + cut;
-            return std::move(sql_);
-        }
-        // Each arm comes in the order of its index and is read only as far as the page goes.
-        const char* between = "(";
-        for (const std::string& arm : arms) {
-            sql_.text += std::string(between) + "(SELECT " + std::string(kColumns) + " FROM logs" +
-                         where + arm + order() + " LIMIT " + std::to_string(limit + offset) + ")";
-            between = " UNION ALL ";
-        }
-        sql_.text += ") AS merged" + order() + cut;
+    PageSql page(const TimeRange& range, uint32_t limit, uint32_t offset) {
+        sql_.text = "SELECT " + std::string(kShown) + " FROM " + rows(range, limit, offset);
+        return std::move(sql_);
+    }
+
+    PageSql count(const TimeRange& range, uint32_t most) {
+        sql_.text = "SELECT count(*) FROM (SELECT id FROM " + rows(range, most, 0) + ") AS counted";
         return std::move(sql_);
     }
 
   private:
+    std::string rows(const TimeRange& range, uint32_t limit, uint32_t offset) {
+        const std::string where = conditions(range);
+        const std::vector<std::string> arms = arms_of_levels();
+        const std::string cut = " LIMIT " + std::to_string(limit) +
+                                (offset == 0 ? "" : " OFFSET " + std::to_string(offset));
+        if (arms.size() == 1) {
+            return "logs" + where + arms[0] + order() + cut;
+        }
+        // Each arm comes in the order of its index and is read only as far as the page goes.
+        std::string text;
+        const char* between = "(";
+        for (const std::string& arm : arms) {
+            text += std::string(between) + "(SELECT " + std::string(kColumns) + " FROM logs" +
+                    where + arm + order() + " LIMIT " + std::to_string(limit + offset) + ")";
+            between = " UNION ALL ";
+        }
+        return text + ") AS merged" + order() + cut;
+    }
+
     std::string value(std::string text) {
         sql_.values.push_back(std::move(text));
         return "$" + std::to_string(sql_.values.size());
@@ -117,7 +125,11 @@ class Builder {
 }  // namespace
 
 PageSql page_sql(const Query& query, const TimeRange& range, uint32_t limit, uint32_t offset) {
-    return Builder(query).build(range, limit, offset);
+    return Builder(query).page(range, limit, offset);
+}
+
+PageSql count_sql(const Query& query, const TimeRange& range, uint32_t most) {
+    return Builder(query).count(range, most);
 }
 
 std::string levels_array(uint8_t levels) {

@@ -45,6 +45,9 @@ struct PageSql {
 [[nodiscard]] PageSql page_sql(const Query& query, const TimeRange& range, uint32_t limit,
                                uint32_t offset);
 
+// How many of these rows there are, counted up to most.
+[[nodiscard]] PageSql count_sql(const Query& query, const TimeRange& range, uint32_t most);
+
 // {DEBUG,ERROR}, of all levels if the mask is 0.
 [[nodiscard]] std::string levels_array(uint8_t levels);
 

@@ -11,13 +11,22 @@ namespace {
 // Smaller than every row's, so that a cursor with it stands in front of all rows of its time.
 constexpr int64_t kBeforeAllIds = INT64_MIN;
 
+bool ask(PgConnection* connection, const PageSql& sql, const PgConnection::OnRow& on_row) {
+    std::vector<const char*> values;
+    for (const std::string& value : sql.values) {
+        values.push_back(value.c_str());
+    }
+    return connection->query_rows(sql.text.c_str(), values, on_row);
+}
+
 }  // namespace
 
 PageWalk::PageWalk(const Query& query, const PageMoment& moment)
     : query_(query),
       moment_(moment),
       began_us_(query.has_cursor ? query.cursor.began_us : moment.now_us),
-      bounds_(bounds()) {}
+      bounds_(bounds()),
+      left_out_(query.offset) {}
 
 // Where rows can be that this walk, or one behind it, may show.
 TimeRange PageWalk::bounds() const {
@@ -41,10 +50,6 @@ TimeRange PageWalk::bounds() const {
 }
 
 bool PageWalk::read(PgConnection* connection, uint32_t rows, const OnRow& on_row) {
-    if (query_.offset != 0) {
-        // How much of it an offset leaves out is known only to who reads it all.
-        return read_window(connection, bounds_, rows, on_row);
-    }
     Windows windows(connection, query_, bounds_, moment_.now_us);
     while (!full_) {
         TimeRange window;
@@ -73,14 +78,10 @@ bool PageWalk::read(PgConnection* connection, uint32_t rows, const OnRow& on_row
 
 bool PageWalk::read_window(PgConnection* connection, const TimeRange& window, uint32_t wanted,
                            const OnRow& on_row) {
-    // One more tells whether there is more.
-    const PageSql sql = page_sql(query_, window, wanted + 1, query_.offset);
-    std::vector<const char*> values;
-    for (const std::string& value : sql.values) {
-        values.push_back(value.c_str());
-    }
     const uint32_t most = count_ + wanted;
-    return connection->query_rows(sql.text.c_str(), values, [&](const PgRows& row) {
+    bool any = false;
+    const auto take = [&](const PgRows& row) {
+        any = true;
         full_ = count_ == most || enough_;
         if (!full_) {
             on_row(row, 0);
@@ -89,7 +90,20 @@ bool PageWalk::read_window(PgConnection* connection, const TimeRange& window, ui
             last_id_ = row.integer(0, kPageId);
         }
         return !full_;
-    });
+    };
+    // One more tells whether there is more.
+    if (!ask(connection, page_sql(query_, window, wanted + 1, left_out_), take)) {
+        return false;
+    }
+    if (any || left_out_ == 0) {
+        left_out_ = 0;
+        return true;
+    }
+    const auto subtract = [this](const PgRows& row) {
+        left_out_ -= static_cast<uint32_t>(row.integer(0, 0));
+        return true;
+    };
+    return ask(connection, count_sql(query_, window, left_out_), subtract);
 }
 
 std::optional<QueryCursor> PageWalk::next() const {

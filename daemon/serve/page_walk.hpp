@@ -48,6 +48,7 @@ class PageWalk {
     const PageMoment& moment_;
     int64_t began_us_;
     TimeRange bounds_;
+    uint32_t left_out_;  // of the query's offset, in what comes
 
     uint32_t count_ = 0;
     int64_t last_created_us_ = 0;

@@ -12,6 +12,8 @@ constexpr int64_t kDayUs = 24 * 60 * kMinuteUs;
 constexpr int kBucketsFetched = 400;
 
 constexpr double kDaysFirst = 2;
+// Each day is locked with its indexes, and all locks of Postgres share a table.
+constexpr double kDaysMost = 64;
 // A search begins with so many rows, and then aims at windows of half a second.
 constexpr double kRowsFirst = 500;
 // Of which a device has a part only, and it alone is looked at.
@@ -142,7 +144,7 @@ void Windows::take_buckets(TimeRange* window) {
         left_.to_us = window->from_us;
     }
     if (!search_) {
-        target_ *= 2;
+        target_ = std::min(2 * target_, kDaysMost);
     }
 }
 

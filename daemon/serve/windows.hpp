@@ -2,8 +2,8 @@
 // that no query touches more than it has to. The counters say where there are rows at all.
 //
 // Where an index finds exactly the rows that are wanted, a window is some days, each of which is a
-// partition: one, two, four, ... A search has to look at every row instead: there a window is so
-// many rows as can be looked at in good time.
+// partition: two, four, ... up to 64. A search has to look at every row instead: there a window is
+// so many rows as can be looked at in good time.
 #pragma once
 
 #include <cstdint>
