@@ -68,9 +68,9 @@ struct QueryError {
 enum class QueryVerdict : uint8_t { kGood, kBad, kNoEndpoint };
 
 // target is a path and, behind a '?', parameters, both undecoded. A device in the path
-// (/api/logs/pump-7) is the same as one in the parameters; one named "stream" has them only. Unknown and repeated parameters are
-// errors. error is set for kBad. preferred is for a target that does not say its format, where it
-// can be had in it.
+// (/api/logs/pump-7) is the same as one in the parameters; one named "stream" has them only.
+// Unknown and repeated parameters are errors. error is set for kBad. preferred is for a target that
+// does not say its format, where it can be had in it.
 [[nodiscard]] QueryVerdict parse_query(std::string_view target, Query* out, QueryError* error,
                                        QueryFormat preferred = QueryFormat::kPage) noexcept;
 

@@ -10,9 +10,12 @@ struct Type {
     QueryFormat format;
 };
 constexpr Type kTypes[] = {
-    {"application/json", QueryFormat::kPage},       {"application/*", QueryFormat::kPage},
-    {"*/*", QueryFormat::kPage},                    {"application/x-ndjson", QueryFormat::kNdjson},
-    {"application/ndjson", QueryFormat::kNdjson},   {"application/jsonl", QueryFormat::kNdjson},
+    {"application/json", QueryFormat::kPage},
+    {"application/*", QueryFormat::kPage},
+    {"*/*", QueryFormat::kPage},
+    {"application/x-ndjson", QueryFormat::kNdjson},
+    {"application/ndjson", QueryFormat::kNdjson},
+    {"application/jsonl", QueryFormat::kNdjson},
     {"text/csv", QueryFormat::kCsv},
 };
 constexpr uint32_t kWhole = 1000;

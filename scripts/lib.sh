@@ -31,10 +31,11 @@ as_root() {
 # What building and running take, and what the tests take on top.
 readonly up_packages="cmake ninja-build g++ pkg-config nginx nginx-dev libsimdjson-dev libhiredis-dev
     libpq-dev libmicrohttpd-dev libssl-dev zlib1g-dev libtomlplusplus-dev redis-server postgresql supervisor curl"
-readonly test_packages="libcmocka-dev libjansson-dev dpkg-dev clang libclang-rt-14-dev llvm
+readonly test_packages="libcurl4-openssl-dev libcmocka-dev libjansson-dev dpkg-dev clang libclang-rt-14-dev llvm
     python3-pytest python3-pytest-xdist python3-redis python3-psycopg2 python3-h2 python3-yaml
     openssl logrotate nghttp2-client libfaketime prometheus prometheus-node-exporter systemd strace
     libnginx-mod-http-echo libnginx-mod-http-headers-more-filter libnginx-mod-stream"
+readonly stress_packages="libcurl4-openssl-dev"
 readonly bench_packages="python3-redis python3-psycopg2 wrk redis-tools"
 # Their Debian packages would start them on their usual ports; Sluice runs its own.
 readonly service_packages="nginx redis-server postgresql supervisor prometheus prometheus-node-exporter"

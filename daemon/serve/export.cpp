@@ -74,8 +74,8 @@ bool Export::read(PgConnection* connection, int64_t settled_us, int64_t timeout_
         query_.has_cursor = true;
         query_.cursor = *walk.next();
         const size_t row_bytes = part->size() / std::max<uint32_t>(walk.count(), 1) + 1;
-        part_rows_ = static_cast<uint32_t>(
-            std::clamp<uint64_t>(kPartBytes / row_bytes, 1, std::min<uint64_t>(left_, kPartRowsMax)));
+        part_rows_ = static_cast<uint32_t>(std::clamp<uint64_t>(
+            kPartBytes / row_bytes, 1, std::min<uint64_t>(left_, kPartRowsMax)));
     }
     return true;
 }

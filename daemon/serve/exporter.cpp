@@ -71,8 +71,8 @@ void Exporter::submit(Exchange* exchange, const Query& query) {
     if (exchange == nullptr) {
         changed_.notify_one();
     } else {
-        exchange->answer(unavailable("too_many_exports", "As many exports run as may.",
-                                     kRetryAfterS));
+        exchange->answer(
+            unavailable("too_many_exports", "As many exports run as may.", kRetryAfterS));
     }
 }
 

@@ -1,6 +1,6 @@
-// Files of all the logs that a query asks for. Read in parts, each a query of its own, and sent while
-// the next one is read: neither memory nor a transaction grows with the file. A few at a time, each
-// with a thread and a connection that can only read.
+// Files of all the logs that a query asks for. Read in parts, each a query of its own, and sent
+// while the next one is read: neither memory nor a transaction grows with the file. A few at a
+// time, each with a thread and a connection that can only read.
 #pragma once
 
 #include <atomic>

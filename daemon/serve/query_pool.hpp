@@ -1,7 +1,7 @@
 // A few threads that answer queries, each with a connection of its own that can only read. What
-// waits for them is bounded: beyond that a query is refused at once. Those who ask what waits already
-// wait for the same answer. While records wait to be stored one query runs at a time, so that
-// Postgres has time for them.
+// waits for them is bounded: beyond that a query is refused at once. Those who ask what waits
+// already wait for the same answer. While records wait to be stored one query runs at a time, so
+// that Postgres has time for them.
 #pragma once
 
 #include <atomic>

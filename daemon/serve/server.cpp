@@ -77,9 +77,8 @@ class Api {
                 break;
             case Endpoint::kMetrics:
                 response.content_type = kMetricsContentType;
-                response.body =
-                    server_metrics(figures_, server_.open_connections(), pool_.figures(),
-                                   exporter_.figures());
+                response.body = server_metrics(figures_, server_.open_connections(),
+                                               pool_.figures(), exporter_.figures());
                 break;
             default:
                 answer_query(exchange);
@@ -136,8 +135,8 @@ Waited wait_for_answers(const HttpServer& server, int64_t until_us, Signals* sig
 }
 
 // Requests on the connections that are open are answered, each closing its connection. Exports that
-// do not end by themselves in half of the time are cut off. A few connections may rest idle until the
-// end, so the last look is at a server that lets no request rest any more.
+// do not end by themselves in half of the time are cut off. A few connections may rest idle until
+// the end, so the last look is at a server that lets no request rest any more.
 bool drain(Api* api, Signals* signals) {
     HttpServer& server = api->server();
     const int64_t began_us = steady_us();

@@ -54,7 +54,6 @@ class HttpFigures {
 };
 
 [[nodiscard]] std::string server_metrics(const HttpFigures& http, uint64_t http_connections,
-                                         const QueryFigures& queries,
-                                         const ExportFigures& exports);
+                                         const QueryFigures& queries, const ExportFigures& exports);
 
 }  // namespace sluice

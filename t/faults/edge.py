@@ -181,7 +181,7 @@ def run(stack, options, http2_port):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/stress edge")
+    parser = argparse.ArgumentParser(prog="scripts/faults edge")
     parser.add_argument("--reloads", type=int, default=500)
     parser.add_argument("--aborts", type=int, default=100000)
     parser.add_argument("--streams", type=int, default=50000)

@@ -216,7 +216,7 @@ class Soak:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/stress loader")
+    parser = argparse.ArgumentParser(prog="scripts/faults loader")
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     options = parser.parse_args()

@@ -220,7 +220,7 @@ class Overload:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/stress overload")
+    parser = argparse.ArgumentParser(prog="scripts/faults overload")
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 30))
     options = parser.parse_args()

@@ -177,7 +177,7 @@ def is_noticed(build, folder, mutation, text, seeds):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/stress sim")
+    parser = argparse.ArgumentParser(prog="scripts/faults sim")
     parser.add_argument("--build", type=pathlib.Path, default="build/asan")
     parser.add_argument("--seeds", type=int, default=100000)
     parser.add_argument("--only", default="", help="mutations whose name contains this")

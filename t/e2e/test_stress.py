@@ -1,0 +1,177 @@
+"""scripts/stress: it tells the truth about what became of its records, also where that is bad."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from harness.build import BUILD
+from harness.limits import SLOW, limited
+from harness.waiting import wait_until
+
+
+@pytest.fixture
+def stack(make_stack):
+    stack = make_stack()
+    stack.start()
+    stack.wait_partitions()
+    return stack
+
+
+def start(stack, *options):
+    easy = [] if "--goal-rate" in options else ["--goal-rate", "1"]
+    return subprocess.Popen(
+        [BUILD / "t" / "stress" / "sluice-stress", f"http://127.0.0.1:{stack.nginx.port}",
+         "--goal-p95", "60000", "--json", "-", *easy, *map(str, options)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    output, errors = process.communicate(timeout=120)
+    return process.returncode, json.loads(output) if output else None, errors
+
+
+def run(stack, *options):
+    return finish(start(stack, *options))
+
+
+@pytest.mark.parametrize("options", [
+    ("--devices", 20, "--records", 15),
+    ("--devices", 7, "--records", 250, "--batch", 100),
+    ("--devices", 3, "--records", 200, "--batch", 40, "--gzip"),
+])
+def test_all_is_well(stack, options):
+    code, report, errors = run(stack, *options)
+    assert (code, report["good"]) == (0, True), (report, errors)
+    sent = options[1] * options[3]
+    assert report["records"]["sent"] == report["records"]["acknowledged"] == sent
+    assert report["stored"]["records"] == sent == stack.rows()
+    assert {report["stored"][name]
+            for name in ("lost", "twice", "refused_and_there", "changed")} == {0}
+    latency = report["latency_ms"]
+    rising = [latency[name] for name in ("min", "p50", "p95", "p99", "max")]
+    assert rising == sorted(rising) and rising[0] > 0
+    devices = stack.postgres.query("SELECT device_id, count(*)::int FROM logs GROUP BY 1")
+    assert len(devices) == options[1] and {count for _, count in devices} == {options[3]}
+
+
+def test_goals_that_are_not_met_are_told(stack):
+    code, report, _ = run(stack, "--devices", 2, "--records", 10, "--goal-rate", 10**8)
+    assert (code, report["good"]) == (1, False)
+    assert report["goals"]["records_per_second"] == {"wanted": 10**8, "met": False}
+    assert report["goals"]["p95_ms"]["met"] is True
+    assert report["stored"]["lost"] == 0
+
+
+def test_a_rate_is_kept(stack):
+    code, report, _ = run(stack, "--rate", 200, "--seconds", 3, "--connections", 4)
+    assert code == 0
+    assert 550 <= report["records"]["sent"] <= 650
+    assert 2.9 <= report["seconds"] < 6
+
+
+def tamper(stack, sql):
+    """While the tool waits until all is stored, what is stored changes."""
+    process = start(stack, "--devices", 4, "--records", 50, "--batch", 50)
+    wait_until(lambda: stack.rows() == 200, 30, "all is stored")
+    connection = stack.postgres.connect()
+    connection.cursor().execute(sql)
+    connection.close()
+    return finish(process)
+
+
+@pytest.mark.parametrize("sql, found", [
+    ("DELETE FROM logs WHERE log_data->>'number' IN ('7', '8')", {"lost": 2}),
+    ("INSERT INTO logs (id, created_at, device_id, log_level, message, log_data)"
+     " SELECT id + 1000000, created_at, device_id, log_level, message, log_data FROM logs"
+     " WHERE log_data->>'number' = '9'", {"twice": 1}),
+    ("UPDATE logs SET message = message || '!' WHERE log_data->>'number' = '3'", {"changed": 1}),
+    ("UPDATE logs SET log_data = log_data || '{\"user\": -1}'"
+     " WHERE log_data->>'number' IN ('0', '1', '10')", {"changed": 3}),
+    ("UPDATE logs SET log_data = log_data || '{\"more\": 1}' WHERE log_data->>'number' = '5'",
+     {"changed": 1}),
+])
+def test_what_is_not_there_as_it_was_sent_is_found(stack, sql, found):
+    code, report, errors = tamper(stack, sql)
+    assert (code, report["good"]) == (1, False), errors
+    told = {name: report["stored"][name] for name in ("lost", "twice", "changed")}
+    assert told == {"lost": 0, "twice": 0, "changed": 0, **found}
+
+
+def test_what_is_refused_is_told_apart_and_is_not_there(make_stack):
+    stack = make_stack(nginx_edits=limited(["$remote_addr zone=c:1m rate=100r/s"],
+                                           ["zone=c burst=200"]))
+    stack.start()
+    stack.wait_partitions()
+    code, report, errors = run(stack, "--devices", 10, "--records", 60, "--batch", 20)
+    assert code == 0, errors
+    records = report["records"]
+    assert records["refused"] > 0 and records["acknowledged"] >= 200
+    assert records["refused"] + records["acknowledged"] == 600
+    assert report["stored"]["records"] == records["acknowledged"] == stack.rows()
+    assert list(report["requests"]["failures"]) == ["429 rate_limited"]
+
+
+def test_a_batch_of_which_some_are_held_back_is_known_record_by_record(make_stack):
+    stack = make_stack(nginx_edits=limited([f"$remote_addr zone=c:1m {SLOW}"],
+                                           ["zone=c burst=130"]))
+    stack.nginx.edit("sluice_batch atomic", "sluice_batch partial")
+    stack.start()
+    stack.wait_partitions()
+    code, report, errors = run(stack, "--devices", 2, "--records", 100, "--batch", 100)
+    assert code == 0, errors
+    assert report["stored"]["records"] == report["records"]["acknowledged"] == stack.rows()
+    assert 100 < stack.rows() < 200
+    assert report["stored"]["refused_and_there"] == report["stored"]["lost"] == 0
+
+
+def test_an_unknown_outcome_is_no_loss(stack):
+    """The edge is killed amid the load: what had no answer may be there or not."""
+    stack.allow(r"signal 9|exited on signal")
+    process = start(stack, "--rate", 2000, "--seconds", 4, "--batch", 10)
+    wait_until(lambda: stack.rows() > 500, 20, "some are stored")
+    for pid in stack.nginx.worker_pids():
+        os.kill(pid, signal.SIGKILL)
+    code, report, errors = finish(process)
+    assert code == 0, (report, errors)
+    assert report["stored"]["lost"] == report["stored"]["twice"] == 0
+    assert report["stored"]["refused_and_there"] == 0
+    assert (report["stored"]["records"]
+            == report["records"]["acknowledged"] + report["stored"]["unknown_and_there"])
+
+
+def test_what_is_not_stored_in_time_is_not_taken_for_lost(stack):
+    stack.loader.pause()
+    code, report, _ = run(stack, "--devices", 2, "--records", 5, "--drain-seconds", 2)
+    assert code == 1 and report["stored"] is None
+    assert "not all stored after 2 s" in report["error"]
+    stack.loader.resume()
+    stack.wait_drained()
+
+
+def tool(*options):
+    return subprocess.run([BUILD / "t" / "stress" / "sluice-stress", *options],
+                          capture_output=True, text=True, timeout=60)
+
+
+def test_mistakes_are_told_in_a_line(free_port=9):
+    for options, told in ((("--devices", "0"), "--devices"), (("--speed", "9"), "--speed"),
+                          (("ftp://x",), "http"), (("http://a", "http://b"), "one too many"),
+                          (("--rate",), "--rate"),
+                          ((f"http://127.0.0.1:{free_port}",), "connect")):
+        done = tool(*options)
+        assert (done.returncode, done.stdout) == (2, ""), options
+        assert done.stderr.startswith("error: ") and told in done.stderr, done.stderr
+    done = tool("--help")
+    assert done.returncode == 0 and "--drain-seconds" in done.stdout
+
+
+def test_humans_get_a_table(stack):
+    done = tool(f"http://127.0.0.1:{stack.nginx.port}", "--devices", "3", "--records", "20",
+                "--goal-rate", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in ("60 sent: 60 acknowledged, 0 refused, 0 unknown", "60: 60 with 200", "p95", "met",
+                 "every acknowledged record is there once"):
+        assert part in done.stdout, done.stdout

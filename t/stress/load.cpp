@@ -1,0 +1,194 @@
+#include "t/stress/load.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "daemon/clock.hpp"
+#include "daemon/commands/progress.hpp"
+#include "t/stress/client.hpp"
+
+namespace sluice::stress {
+namespace {
+
+constexpr int kWaitMsMax = 100;
+
+struct CloseMulti {
+    void operator()(CURLM* multi) const noexcept { curl_multi_cleanup(multi); }
+};
+
+// One request at a time, over a connection that is kept.
+struct Sender {
+    Request request;
+    std::string body;
+    std::string answer;
+    Take take = [this](std::string_view bytes) { answer.append(bytes); };
+    bool may_reuse = false;  // of a connection that there is
+    int64_t due_us = 0;
+    Handle handle;
+};
+
+// Whether any of the request may have reached the server.
+bool was_sent(CURL* handle, CURLcode result) {
+    curl_off_t sent = 0;
+    curl_easy_getinfo(handle, CURLINFO_SIZE_UPLOAD_T, &sent);
+    return sent != 0 || (result != CURLE_COULDNT_CONNECT && result != CURLE_COULDNT_RESOLVE_HOST);
+}
+
+// For this request, whether for want of a connection or because one failed: no telling which.
+bool connected(CURL* handle) {
+    long connects = 0;
+    curl_easy_getinfo(handle, CURLINFO_NUM_CONNECTS, &connects);
+    return connects != 0;
+}
+
+class Load {
+  public:
+    Load(const Options& options, const Records& records, Outcomes* outcomes)
+        : options_(options),
+          records_(records),
+          outcomes_(outcomes),
+          plan_(options),
+          multi_(curl_multi_init()),
+          headers_(header_list({"Content-Type: application/json", "Expect:",
+                                options.gzip ? "Content-Encoding: gzip" : "", options.header})),
+          progress_("records sent", options.seconds != 0 ? 0 : options.devices * options.records) {
+        if (!multi_) {
+            throw std::bad_alloc();
+        }
+        const std::string url = options.url + (options.batch == 0 ? "/api/log" : "/api/logs/batch");
+        for (uint64_t i = 0; i < options.connections; ++i) {
+            auto sender = std::make_unique<Sender>();
+            sender->handle = make_handle(url, headers_.get(), &sender->take);
+            curl_easy_setopt(sender->handle.get(), CURLOPT_POST, 1L);
+            curl_easy_setopt(sender->handle.get(), CURLOPT_PRIVATE, sender.get());
+            idle_.push_back(sender.get());
+            senders_.push_back(std::move(sender));
+        }
+    }
+    ~Load() {
+        for (const auto& sender : senders_) {
+            curl_multi_remove_handle(multi_.get(), sender->handle.get());
+        }
+    }
+    Load(const Load&) = delete;
+    Load& operator=(const Load&) = delete;
+
+    LoadFigures run() {
+        began_us_ = steady_us();
+        while (!ended() || idle_.size() < senders_.size()) {
+            start_due();
+            int running = 0;
+            curl_multi_perform(multi_.get(), &running);
+            finish_answered();
+            curl_multi_poll(multi_.get(), nullptr, 0, wait_ms(), nullptr);
+        }
+        figures_.seconds = static_cast<double>(steady_us() - began_us_) / 1e6;
+        return std::move(figures_);
+    }
+
+  private:
+    [[nodiscard]] bool ended() const {
+        return plan_.done() ||
+               (options_.seconds != 0 &&
+                steady_us() - began_us_ >= static_cast<int64_t>(options_.seconds) * 1000000);
+    }
+
+    // When the next request is to begin, if there is a rate to keep.
+    [[nodiscard]] int64_t due_us() const {
+        return options_.rate == 0
+                   ? steady_us()
+                   : began_us_ + static_cast<int64_t>(static_cast<double>(plan_.planned()) * 1e6 /
+                                                      static_cast<double>(options_.rate));
+    }
+
+    [[nodiscard]] int wait_ms() const {
+        if (ended() || idle_.empty()) {
+            return kWaitMsMax;
+        }
+        return static_cast<int>(
+            std::clamp<int64_t>((due_us() - steady_us()) / 1000, 0, kWaitMsMax));
+    }
+
+    void start_due() {
+        while (!idle_.empty() && !ended()) {
+            const int64_t due = due_us();
+            if (due > steady_us()) {
+                return;
+            }
+            Sender* sender = idle_.back();
+            idle_.pop_back();
+            start(sender, due);
+        }
+    }
+
+    void start(Sender* sender, int64_t due) {
+        sender->request = plan_.next();
+        sender->body.clear();
+        records_.append_body(sender->request, options_.batch != 0, &sender->body);
+        if (options_.gzip) {
+            sender->body = gzipped(sender->body);
+        }
+        sender->answer.clear();
+        sender->may_reuse = done_ != 0;
+        // Without a rate, when it is made is before its time.
+        sender->due_us = options_.rate == 0 ? steady_us() : due;
+        CURL* handle = sender->handle.get();
+        curl_easy_setopt(handle, CURLOPT_POSTFIELDS, sender->body.data());
+        curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE,
+                         static_cast<curl_off_t>(sender->body.size()));
+        curl_multi_add_handle(multi_.get(), handle);
+    }
+
+    void finish_answered() {
+        int left = 0;
+        while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
+            if (message->msg == CURLMSG_DONE) {
+                finish(message->easy_handle, message->data.result);
+            }
+        }
+    }
+
+    void finish(CURL* handle, CURLcode result) {
+        void* found = nullptr;
+        curl_easy_getinfo(handle, CURLINFO_PRIVATE, &found);
+        auto* sender = static_cast<Sender*>(found);
+        long status = 0;
+        curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
+        const bool answered = result == CURLE_OK;
+        if (answered) {
+            figures_.latency.seen(static_cast<uint64_t>(steady_us() - sender->due_us));
+        } else {
+            sender->answer = curl_easy_strerror(result);
+        }
+        outcomes_->ended(sender->request,
+                         {answered ? static_cast<int>(status) : 0, sender->answer,
+                          was_sent(handle, result), sender->may_reuse && connected(handle)});
+        curl_multi_remove_handle(multi_.get(), handle);
+        idle_.push_back(sender);
+        done_ += sender->request.count;
+        progress_.at(done_);
+    }
+
+    const Options& options_;
+    const Records& records_;
+    Outcomes* outcomes_;
+    Plan plan_;
+    std::unique_ptr<CURLM, CloseMulti> multi_;
+    HeaderList headers_;
+    Progress progress_;
+    std::vector<std::unique_ptr<Sender>> senders_;
+    std::vector<Sender*> idle_;
+    LoadFigures figures_;
+    int64_t began_us_ = 0;
+    uint64_t done_ = 0;
+};
+
+}  // namespace
+
+LoadFigures run_load(const Options& options, const Records& records, Outcomes* outcomes) {
+    return Load(options, records, outcomes).run();
+}
+
+}  // namespace sluice::stress
