@@ -1,0 +1,59 @@
+"""What was sent, and what its sender was told: of every record its identity, what it says, and its
+outcome."""
+
+import collections
+import json
+import threading
+import time
+
+ACKNOWLEDGED, REFUSED, UNKNOWN = "acknowledged", "refused", "unknown"
+
+
+class Book:
+    """A record is known by its message, of which no two are the same."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.records = {}  # message: log_data
+        self.outcomes = {}  # message: outcome, and when it was known
+        self.codes = collections.Counter()  # of what was refused
+
+    def sent(self, records):
+        """Before the first byte leaves: whatever happens then is written down."""
+        with self.lock:
+            for record in records:
+                self.records[record["message"]] = record.get("log_data", {})
+                self.outcomes[record["message"]] = (UNKNOWN, time.monotonic())
+
+    def told(self, records, outcome, code=""):
+        with self.lock:
+            for record in records:
+                self.outcomes[record["message"]] = (outcome, time.monotonic())
+            if code:
+                self.codes[code] += len(records)
+
+    def count(self, outcome):
+        with self.lock:
+            return sum(known == outcome for known, _ in self.outcomes.values())
+
+    def judge(self, rows):
+        """rows: (message, log_data as text). What is not as it was told, by what is wrong with it."""
+        found = collections.Counter(message for message, _ in rows)
+        wrong = collections.defaultdict(list)
+        for message, (outcome, _) in self.outcomes.items():
+            times = found[message]
+            if times > 1:
+                wrong["twice"].append(message)
+            elif outcome == ACKNOWLEDGED and times == 0:
+                wrong["lost"].append(message)
+            elif outcome == REFUSED and times != 0:
+                wrong["refused, and there"].append(message)
+        for message, log_data in rows:
+            if message not in self.records:
+                wrong["strange"].append(message)
+            elif json.loads(log_data) != self.records[message]:
+                wrong["changed"].append(message)
+        return wrong
+
+    def known_before(self, messages, moment):
+        return all(self.outcomes[message][1] <= moment for message in messages)
