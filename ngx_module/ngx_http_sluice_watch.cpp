@@ -48,6 +48,7 @@ struct ngx_http_sluice_watch_s {
     ngx_uint_t                   fsync_pauses; /* while the AOF is rewritten */
     ngx_uint_t                   noeviction;
     ngx_uint_t                   aof_written;
+    ngx_uint_t                   aof_rewritten; /* now, or soon */
     ngx_uint_t                   master;
     ngx_uint_t                   postgres;
     ngx_http_sluice_shed_seen_t  shed;
@@ -138,6 +139,7 @@ ngx_http_sluice_watch_probe(ngx_http_sluice_watch_t *watch)
     watch->fsync_pauses = 0;
     watch->noeviction = 0;
     watch->aof_written = 0;
+    watch->aof_rewritten = 0;
     watch->master = 0;
     watch->postgres = NGX_HTTP_SLUICE_POSTGRES_UNKNOWN;
     watch->shed = ngx_http_sluice_shed_seen_t();
@@ -216,6 +218,9 @@ ngx_http_sluice_watch_read(ngx_http_sluice_watch_t *watch, ngx_uint_t n,
     case NGX_HTTP_SLUICE_PROBE_PERSISTENCE:
         watch->aof_written =
             reply.text.find("aof_last_write_status:ok") != std::string_view::npos;
+        watch->aof_rewritten =
+            reply.text.find("aof_rewrite_in_progress:1") != std::string_view::npos
+            || reply.text.find("aof_rewrite_scheduled:1") != std::string_view::npos;
         break;
 
     case NGX_HTTP_SLUICE_PROBE_ROLE:
@@ -337,6 +342,16 @@ ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch)
     ngx_http_sluice_zone_t       *zone = ngx_http_sluice_worker.zone;
     ngx_http_sluice_main_conf_t  *conf = ngx_http_sluice_worker.conf;
 
+    /*
+     * Until the rewrite is done that follows when appendonly is switched on, Redis would load
+     * the AOF of before it was switched off, or none.
+     */
+    if (!watch->refused && !watch->appendonly) {
+        zone->aof_begins = 1;
+    } else if (!watch->refused && !watch->aof_rewritten) {
+        zone->aof_begins = 0;
+    }
+
     level = NGX_HTTP_SLUICE_UNSAFE;
 
     if (watch->refused) {
@@ -348,6 +363,9 @@ ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch)
     } else if (!watch->appendonly) {
         level = NGX_HTTP_SLUICE_MEMORY;
         why = "appendonly is off";
+    } else if (zone->aof_begins) {
+        level = NGX_HTTP_SLUICE_MEMORY;
+        why = "appendonly was switched on, and the AOF is not written yet";
     } else if (!watch->aof_written) {
         level = NGX_HTTP_SLUICE_MEMORY;
         why = "its last write to the AOF failed";

@@ -26,6 +26,7 @@ struct ngx_http_sluice_zone_s {
 
     ngx_atomic_t checked;        /* when Redis last told its state; 0 = never */
     ngx_atomic_t durability;
+    ngx_atomic_t aof_begins;     /* appendonly was off, and the AOF is not whole again */
     ngx_atomic_t undurable_told; /* when the log last said so; 0 = Redis is durable enough */
     ngx_atomic_t postgres;
 
