@@ -22,6 +22,7 @@ struct Settings {
     std::string redis_group{kDefaultGroup};
     std::vector<std::string> redis_other_groups;
     int64_t redis_timeout_ms = 5000;
+    std::string redis_durability = "fsync";  // as parse_durability() takes it
 
     std::string postgres_dsn = "dbname=sluice";
     std::string postgres_password_file;

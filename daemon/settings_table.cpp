@@ -8,6 +8,7 @@
 #include "common/redis_url.hpp"
 #include "daemon/log.hpp"
 #include "daemon/pg_dsn.hpp"
+#include "daemon/redis_durability.hpp"
 
 namespace sluice {
 namespace {
@@ -66,7 +67,12 @@ std::string judge_listen_or_nowhere(const std::string& text) {
     return text.empty() ? "" : judge_listen(text);
 }
 
-std::string judge_durability(const std::string& text) {
+std::string judge_redis_durability(const std::string& text) {
+    Durability level{};
+    return parse_durability(text, &level) ? "" : "no such level";
+}
+
+std::string judge_postgres_durability(const std::string& text) {
     return text == "fsync" || text == "memory" ? "" : "no such level";
 }
 
@@ -93,6 +99,8 @@ const std::vector<Setting>& all_settings() {
         {"redis", "group", &Settings::redis_group, "the name of a group", 1, 200},
         {"redis", "other_groups", &Settings::redis_other_groups, "names of groups", 1, 200},
         {"redis", "timeout_ms", &Settings::redis_timeout_ms, "milliseconds", 1000, 60000},
+        {"redis", "durability", &Settings::redis_durability,
+         "\"fsync\", \"everysec\" or \"memory\"", 0, 0, judge_redis_durability},
         {"postgres", "dsn", &Settings::postgres_dsn, kDsn, 0, kTextBytesMax, judge_dsn},
         {"postgres", "password_file", &Settings::postgres_password_file, kPath, 0, kTextBytesMax},
         {"postgres", "loader_dsn", &Settings::postgres_loader_dsn, kDsn, 0, kTextBytesMax,
@@ -109,7 +117,7 @@ const std::vector<Setting>& all_settings() {
          kTextBytesMax},
         {"postgres", "timeout_ms", &Settings::postgres_timeout_ms, "milliseconds", 1000, 600000},
         {"postgres", "durability", &Settings::postgres_durability, "\"fsync\" or \"memory\"", 0, 0,
-         judge_durability},
+         judge_postgres_durability},
         {"load", "name", &Settings::load_name, "a name", 0, 200},
         {"load", "consumers", &Settings::load_consumers, "consumers", 1, 64},
         live({"load", "batch_rows", &Settings::load_batch_rows, "rows", 1, 1000000}),

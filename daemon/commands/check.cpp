@@ -11,6 +11,7 @@
 #include "daemon/commands/commands.hpp"
 #include "daemon/commands/human.hpp"
 #include "daemon/commands/json_out.hpp"
+#include "daemon/redis_facts.hpp"
 
 namespace sluice {
 namespace {
@@ -55,7 +56,7 @@ void check_settings(const Arguments& arguments, const Settings& settings, Findin
     check_password_files(settings, findings);
 }
 
-Findings find_all(const Arguments& arguments, Durability wanted) {
+Findings find_all(const Arguments& arguments) {
     Findings findings;
     Settings settings;
     try {
@@ -66,6 +67,8 @@ Findings find_all(const Arguments& arguments, Durability wanted) {
         return findings;
     }
     check_settings(arguments, settings, &findings);
+    Durability wanted = required_of_redis(settings);
+    (void)parse_durability(arguments.value(kDurability.name), &wanted);
     check_redis(settings, wanted, &findings);
     check_postgres(settings, &findings);
     check_server(settings, &findings);
@@ -97,12 +100,12 @@ void print_json(const Findings& findings, bool good) {
 }
 
 int run_check(const Arguments& arguments) {
-    Durability wanted = Durability::kFsync;
+    Durability wanted{};
     if (arguments.has(kDurability.name) &&
         !parse_durability(arguments.value(kDurability.name), &wanted)) {
         throw UsageError("--durability is fsync, everysec or memory");
     }
-    const Findings findings = find_all(arguments, wanted);
+    const Findings findings = find_all(arguments);
     const bool good = std::none_of(findings.begin(), findings.end(), [](const Finding& finding) {
         return finding.verdict == Verdict::kFail;
     });
@@ -149,11 +152,9 @@ kept as promised. Changes nothing, and may run at any time. A line for each thin
   FAIL   does not work, or not as is promised
 
   --config FILE        settings; without it those of the environment, and the defaults
-  --durability LEVEL   the least that Redis must give, as sluice_durability in nginx:
-                       fsync (default), everysec or memory
+  --durability LEVEL   the least that Redis must give, as sluice_durability in nginx: fsync,
+                       everysec or memory; without it what redis.durability says
   --json               {"ok":BOOL,"findings":[{"check","verdict","what","todo"}]}
-
-The user in redis.url needs +info and +config|get for it, besides what a loader needs.
 
 examples:
   sluiced check --config /etc/sluice/sluiced.toml

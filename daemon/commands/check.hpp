@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "daemon/commands/finding.hpp"
-#include "daemon/commands/redis_rules.hpp"
 #include "daemon/pg_connection.hpp"
+#include "daemon/redis_durability.hpp"
 #include "daemon/settings.hpp"
 
 namespace sluice {

@@ -7,8 +7,9 @@
 #include "common/redis_url.hpp"
 #include "daemon/clock.hpp"
 #include "daemon/commands/check.hpp"
-#include "daemon/commands/redis_facts.hpp"
+#include "daemon/commands/redis_rules.hpp"
 #include "daemon/redis_connection.hpp"
+#include "daemon/redis_facts.hpp"
 #include "daemon/redis_login.hpp"
 
 namespace sluice {

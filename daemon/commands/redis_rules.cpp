@@ -8,17 +8,10 @@
 namespace sluice {
 namespace {
 
-constexpr const char* kNames[] = {"unsafe", "memory", "everysec", "fsync"};
 // Of the machine's memory: while Redis rewrites its AOF, pages that change are there twice.
 constexpr uint64_t kMemoryShareMost = 60;
 // Of maxmemory: where the edge begins to shed, as shipped.
 constexpr uint64_t kUsedShareMost = 60;
-
-std::string_view value_of(const std::map<std::string, std::string, std::less<>>& fields,
-                          std::string_view name) {
-    const auto found = fields.find(name);
-    return found == fields.end() ? std::string_view() : std::string_view(found->second);
-}
 
 // 7.0.15 is {7, 0}.
 std::pair<int, int> version_of(std::string_view text) {
@@ -123,8 +116,8 @@ void RedisJudgement::judge_fsync() {
             "appendfsync is " + fsync + ": " +
                 (level == Durability::kEverysec ? "up to 2 seconds of" : "what the disk lacks of") +
                 " acknowledged logs are lost with the power",
-            "CONFIG SET appendfsync always, and the same in redis.conf; or promise less, here by"
-            " --durability and in nginx by sluice_durability");
+            "CONFIG SET appendfsync always, and the same in redis.conf; or promise less, by"
+            " redis.durability and in nginx by sluice_durability");
     }
     if (facts_.config_text("no-appendfsync-on-rewrite") == "no") {
         add(Verdict::kOk, "redis_rewrite", "it syncs while the AOF is rewritten, too");
@@ -209,52 +202,6 @@ void RedisJudgement::judge_snapshots() {
 const char* name_of(Verdict verdict) noexcept {
     static constexpr const char* kVerdicts[] = {"ok", "warn", "FAIL"};
     return kVerdicts[static_cast<unsigned>(verdict)];
-}
-
-bool parse_durability(std::string_view text, Durability* out) noexcept {
-    for (const Durability level :
-         {Durability::kMemory, Durability::kEverysec, Durability::kFsync}) {
-        if (text == name_of(level)) {
-            *out = level;
-            return true;
-        }
-    }
-    return false;
-}
-
-const char* name_of(Durability durability) noexcept {
-    return kNames[static_cast<unsigned>(durability)];
-}
-
-std::string_view RedisFacts::info_text(std::string_view name) const {
-    return value_of(info, name);
-}
-
-uint64_t RedisFacts::info_number(std::string_view name) const {
-    const std::string_view text = info_text(name);
-    uint64_t number = 0;
-    std::from_chars(text.data(), text.data() + text.size(), number);
-    return number;
-}
-
-std::string_view RedisFacts::config_text(std::string_view name) const {
-    return value_of(config, name);
-}
-
-Durability durability_of(const RedisFacts& facts) {
-    if (facts.info_text("role") != "master" ||
-        facts.config_text("maxmemory-policy") != "noeviction") {
-        return Durability::kUnsafe;
-    }
-    if (facts.config_text("appendonly") != "yes" ||
-        facts.info_text("aof_last_write_status") != "ok" ||
-        facts.config_text("no-appendfsync-on-rewrite") != "no") {
-        return Durability::kMemory;
-    }
-    const std::string_view fsync = facts.config_text("appendfsync");
-    return fsync == "always"     ? Durability::kFsync
-           : fsync == "everysec" ? Durability::kEverysec
-                                 : Durability::kMemory;
 }
 
 Findings judge_redis(const RedisFacts& facts, Durability wanted) {

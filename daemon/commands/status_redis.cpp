@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "daemon/clock.hpp"
-#include "daemon/commands/redis_facts.hpp"
 #include "daemon/commands/status.hpp"
 #include "daemon/load/actions.hpp"
 #include "daemon/load/entry.hpp"
 #include "daemon/redis_connection.hpp"
+#include "daemon/redis_facts.hpp"
 #include "daemon/redis_login.hpp"
 
 namespace sluice {
@@ -102,7 +102,7 @@ void RedisAsking::run() {
 void RedisAsking::ask_memory() {
     const RedisFacts facts = ask_redis_facts(&redis_);
     if (facts.complete()) {
-        report_.durability = durability_of(facts);
+        report_.durability = durability_of(facts).level;
     }
     if (facts.info_error.empty()) {
         report_.used_bytes = facts.info_number("used_memory");

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "daemon/commands/redis_rules.hpp"
 #include "daemon/load/backlog.hpp"
+#include "daemon/redis_durability.hpp"
 
 namespace sluice {
 

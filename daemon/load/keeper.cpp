@@ -33,7 +33,8 @@ Retention retention_of(const Settings& settings) {
 }  // namespace
 
 Keeper::Keeper(const Settings& settings, Signals* done)
-    : connection_(options_of(settings)),
+    : redis_(settings),
+      connection_(options_of(settings)),
       later_limit_(kWarnIntervalUs),
       off_limit_(kWarnIntervalUs),
       required_(required_durability(settings)),
@@ -79,7 +80,8 @@ void Keeper::run() noexcept {
             lock.unlock();
             round(retention);
             lock.lock();
-            const bool is_well = figures_.known && off_.empty() && figures_.partitions.tomorrow;
+            const bool is_well =
+                redis_.is_well() && figures_.known && off_.empty() && figures_.partitions.tomorrow;
             const auto pause = is_well ? kPause : kUnwellPause;
             pulse_rest();
             asked_.wait_for(lock, pause, [this] { return stopping() || applied_; });
@@ -94,11 +96,12 @@ void Keeper::run() noexcept {
 
 // Connected for the round only: it is short, and seldom.
 void Keeper::round(const Retention& retention) {
+    look_at_redis();
     // That Postgres is away is what the consumers say.
-    if (!connection_.connect()) {
+    if (stopping() || !connection_.connect()) {
         return;
     }
-    look();
+    look_at_postgres();
     uint64_t left_out = 0;
     if (!drop_old_logs(&connection_, retention, [this] { return stopping(); }) &&
         later_limit_.allow(steady_us(), &left_out)) {
@@ -110,9 +113,16 @@ void Keeper::round(const Retention& retention) {
     connection_.close();
 }
 
+void Keeper::look_at_redis() {
+    redis_.look();
+    const std::lock_guard<std::mutex> lock(mutex_);
+    figures_.redis = redis_.figures();
+}
+
 // What cannot be looked at now is looked at in the next round.
-void Keeper::look() {
+void Keeper::look_at_postgres() {
     KeeperFigures seen;
+    seen.redis = redis_.figures();
     seen.required = required_;
     seen.known = read_durability(&connection_, &seen.durability) &&
                  read_partitions(&connection_, &seen.partitions);

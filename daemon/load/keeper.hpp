@@ -1,6 +1,6 @@
-// Keeps the tables within what is set for them, and an eye on what the promises need of Postgres:
-// a thread of its own, with a connection of its own, so that nothing it waits for holds up a
-// consumer.
+// Keeps the tables within what is set for them, and an eye on what the promises need of Postgres
+// and Redis: a thread of its own, with connections of its own, so that nothing it waits for holds
+// up a consumer.
 #pragma once
 
 #include <atomic>
@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "daemon/load/load_metrics.hpp"
+#include "daemon/load/redis_watch.hpp"
 #include "daemon/log.hpp"
 #include "daemon/pg_connection.hpp"
 #include "daemon/pg_retention.hpp"
@@ -37,9 +38,11 @@ class Keeper {
     [[nodiscard]] bool stopping() const noexcept { return stopping_; }
     void run() noexcept;
     void round(const Retention& retention);
-    void look();
+    void look_at_redis();
+    void look_at_postgres();
     void tell(const PgDurability& durability);
 
+    RedisWatch redis_;
     PgConnection connection_;
     LogLimit later_limit_;
     LogLimit off_limit_;

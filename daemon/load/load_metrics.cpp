@@ -122,6 +122,14 @@ void write_durability(const PgDurability& durability, MetricsText* text) {
     text->sample("setting", "full_page_writes", durability.full_page_writes ? 1 : 0);
 }
 
+void write_redis(const RedisWatchFigures& redis, MetricsText* text) {
+    text->gauge("sluice_loader_redis_durability",
+                "What Redis gives: 0 unknown or unsafe, 1 memory, 2 everysec, 3 fsync.",
+                static_cast<uint64_t>(redis.given));
+    text->gauge("sluice_loader_redis_durability_required", "What redis.durability asks for.",
+                static_cast<uint64_t>(redis.required));
+}
+
 void write_keeper(const KeeperFigures& keeper, MetricsText* text) {
     text->family("sluice_loader_postgres_setting", "gauge",
                  "Whether what a commit rests on is on, looked at each quarter of a minute.");
@@ -180,6 +188,9 @@ std::string load_metrics(const std::string& name, const LoadFigures& figures,
         write_troubles(figures.counts, text);
         write_histograms(figures.histograms, text);
         write_state(figures, text);
+        if (keeper.redis.known) {
+            write_redis(keeper.redis, text);
+        }
         if (keeper.known) {
             write_keeper(keeper, text);
         }

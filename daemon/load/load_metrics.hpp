@@ -5,6 +5,7 @@
 
 #include "daemon/load/core.hpp"
 #include "daemon/pg_watch.hpp"
+#include "daemon/redis_durability.hpp"
 
 namespace sluice {
 
@@ -29,7 +30,14 @@ struct LoadFigures {
     void add(const LoadCounts& counts, const LoadHistograms& histograms, const LoadGauges& gauges);
 };
 
+struct RedisWatchFigures {
+    bool known = false;  // Redis has answered
+    Durability given = Durability::kUnsafe;
+    Durability required = Durability::kFsync;
+};
+
 struct KeeperFigures {
+    RedisWatchFigures redis;
     bool known = false;  // a look has been answered
     PgDurability durability;
     PgDurability required;

@@ -133,6 +133,7 @@ def test_settings_that_do_not_go_together(stack):
 
 
 def test_redis_that_is_set_to_less(stack):
+    stack.allow("redis is less durable")
     client = stack.redis.client
     for name, value, well, found in (
         ("appendfsync", "everysec", "always", {"redis_appendfsync": "FAIL"}),
@@ -148,13 +149,17 @@ def test_redis_that_is_set_to_less(stack):
         client.config_set(name, well)
     client.config_set("appendfsync", "everysec")
     assert trouble(stack, "--durability", "everysec") == {}
+    stack.loader.settings["SLUICED_REDIS_DURABILITY"] = "everysec"
+    assert trouble(stack) == {}
+    assert trouble(stack, "--durability", "fsync") == {"redis_appendfsync": "FAIL"}
+    del stack.loader.settings["SLUICED_REDIS_DURABILITY"]
     assert "2 seconds of acknowledged logs" in message(stack, "redis_appendfsync")
     client.config_set("appendfsync", "always")
     assert trouble(stack) == {}
 
 
 def test_redis_that_is_no_master(stack):
-    stack.allow("redis")
+    stack.allow("redis is less durable")
     port = free_port()
     stack.redis.client.replicaof("127.0.0.1", port)
     assert trouble(stack)["redis_role"] == "FAIL"

@@ -96,6 +96,8 @@ def test_no_room_for_redis(small_disk, stack, fsync):
     """With `always` Redis ends, else it refuses whatever writes; the loader waits for it."""
     (stack.folder / "redis").symlink_to(small_disk.path)
     stack.redis.conf = stack.redis.conf.replace("appendfsync always", f"appendfsync {fsync}")
+    stack.loader.settings["SLUICED_REDIS_DURABILITY"] = "everysec"
+    stack.allow("redis is less durable.*its last write to the AOF failed")
     stack.start_loading()
     sent = Sent(stack)
     sent.add(5)

@@ -114,7 +114,7 @@ def test_what_a_killed_worker_held_is_not_in_flight(make_stack, leaving):
 
 def test_the_watch_over_redis_outlives_its_worker(stack, api):
     """The lease of a killed watcher goes to another worker."""
-    stack.allow(r"worker process \d+ exited on signal 9")
+    stack.allow(r"worker process \d+ exited on signal 9|redis is less durable")
     for pid in stack.nginx.worker_pids():
         os.kill(pid, signal.SIGKILL)
     wait_until(lambda: stack.nginx.is_ready(), 10, "new workers serve")

@@ -102,6 +102,7 @@ def test_what_its_head_says_is_refused(stack):
 
 
 def test_redis_is_not_durable_enough(stack):
+    stack.allow("redis is less durable")
     stack.redis.client.config_set("appendfsync", "everysec")
     wait_until(lambda: stack.api().log().status == 503, 10, "the edge has seen it")
     check_uploads(stack, 503, "durability_below_minimum")

@@ -188,6 +188,7 @@ void consumers_are_added_up_but_the_backlog_is_everybodys(void**) {
     keeper.durability.fsync = false;
     keeper.required.full_page_writes = false;
     keeper.partitions = {3, 40, true};
+    keeper.redis = {true, Durability::kEverysec, Durability::kFsync};
     const std::string page = load_metrics("x\"\\\n", figures, keeper);
     const std::string labels = "{loader=\"x\\\"\\\\\\n\"";
     assert_has(page, "sluice_loader_consumers" + labels + "} 2");
@@ -201,6 +202,8 @@ void consumers_are_added_up_but_the_backlog_is_everybodys(void**) {
     assert_has(page, "sluice_loader_postgres_setting" + labels + ",setting=\"fsync\"} 0");
     assert_has(page,
                "sluice_loader_postgres_setting" + labels + ",setting=\"full_page_writes\"} 1");
+    assert_has(page, "sluice_loader_redis_durability" + labels + "} 2");
+    assert_has(page, "sluice_loader_redis_durability_required" + labels + "} 3");
     const std::string required = "sluice_loader_postgres_setting_required" + labels;
     assert_has(page, required + ",setting=\"fsync\"} 1");
     assert_has(page, required + ",setting=\"full_page_writes\"} 0");

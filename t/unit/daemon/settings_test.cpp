@@ -129,6 +129,8 @@ void wrong_values_are_refused_with_line_and_rule(void**) {
          ": it must be \"info\", \"warn\" or \"error\" (default \"info\")"},
         {"[log]\nformat = \"\"\n", "log.format is not right (no such format)",
          ": it must be \"auto\", \"json\" or \"text\" (default \"auto\")"},
+        {"[redis]\ndurability = \"always\"\n", "redis.durability is not right (no such level)",
+         ": it must be \"fsync\", \"everysec\" or \"memory\" (default \"fsync\")"},
         {"[postgres]\ndurability = \"on\"\n", "postgres.durability is not right (no such level)",
          ": it must be \"fsync\" or \"memory\" (default \"fsync\")"},
         {"[postgres]\ndurability = \"\"\n", "postgres.durability is not right (no such level)",

@@ -110,27 +110,6 @@ void less_may_be_promised(void**) {
                       "redis_policy:FAIL");
 }
 
-Durability level(const char* name, const char* value) {
-    RedisFacts facts = good_redis();
-    (facts.info.count(name) != 0 ? facts.info : facts.config)[name] = value;
-    return durability_of(facts);
-}
-
-void the_level_is_the_edges(void**) {
-    assert_int_equal(level("role", "master"), Durability::kFsync);
-    assert_int_equal(level("appendfsync", "everysec"), Durability::kEverysec);
-    assert_int_equal(level("appendfsync", "no"), Durability::kMemory);
-    assert_int_equal(level("appendonly", "no"), Durability::kMemory);
-    assert_int_equal(level("aof_last_write_status", "err"), Durability::kMemory);
-    assert_int_equal(level("no-appendfsync-on-rewrite", "yes"), Durability::kMemory);
-    assert_int_equal(level("role", "slave"), Durability::kUnsafe);
-    assert_int_equal(level("maxmemory-policy", "allkeys-lru"), Durability::kUnsafe);
-    Durability parsed = Durability::kUnsafe;
-    assert_true(parse_durability("everysec", &parsed));
-    assert_int_equal(parsed, Durability::kEverysec);
-    assert_false(parse_durability("unsafe", &parsed));
-}
-
 void each_thing_that_is_wrong_with_postgres_is_found(void**) {
     assert_text_equal(postgres_trouble("server_version_num", "130012"), "postgres_version:FAIL");
     assert_text_equal(postgres_trouble("server_encoding", "LATIN1"), "postgres_encoding:FAIL");
@@ -166,7 +145,6 @@ int main() {
         cmocka_unit_test(each_thing_that_is_wrong_with_redis_is_found),
         cmocka_unit_test(a_failed_snapshot_stops_writes_only_where_it_is_set_so),
         cmocka_unit_test(less_may_be_promised),
-        cmocka_unit_test(the_level_is_the_edges),
         cmocka_unit_test(each_thing_that_is_wrong_with_postgres_is_found),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -1,17 +1,20 @@
-// What is asked of Redis by more than one command.
+// What Redis is asked about itself, by the loader and by commands.
 #pragma once
 
 #include <map>
 #include <string>
 
-#include "daemon/commands/redis_rules.hpp"
 #include "daemon/redis_connection.hpp"
+#include "daemon/redis_durability.hpp"
 #include "daemon/settings.hpp"
 
 namespace sluice {
 
 // Where it is, without a password.
 [[nodiscard]] std::string redis_place(const Settings& settings);
+
+// What redis.durability asks for.
+[[nodiscard]] Durability required_of_redis(const Settings& settings);
 
 [[nodiscard]] RedisFacts ask_redis_facts(RedisConnection* redis);
 

@@ -1,4 +1,4 @@
-#include "daemon/commands/redis_facts.hpp"
+#include "daemon/redis_facts.hpp"
 
 #include <string_view>
 
@@ -14,6 +14,12 @@ std::string redis_place(const Settings& settings) {
     }
     return url.is_unix ? std::string(url.path)
                        : std::string(url.host) + ":" + std::to_string(url.port);
+}
+
+Durability required_of_redis(const Settings& settings) {
+    Durability required = Durability::kFsync;
+    (void)parse_durability(settings.redis_durability, &required);  // settings were judged
+    return required;
 }
 
 RedisFacts ask_redis_facts(RedisConnection* redis) {
