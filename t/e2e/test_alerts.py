@@ -12,7 +12,7 @@ from harness.prometheus import NodeExporter, Prometheus
 from harness.small_disk import SmallDisk
 from harness.waiting import wait_until
 from test_daemon_metrics import give_tomorrow_back, take_tomorrow_away
-from test_promise_watched import OFF, set_postgres
+from test_promise_watched import LESS_REDIS, OFF, set_postgres
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_parts_that_are_away(stack, api, watch):
 
 
 def test_stores_that_are_away_or_less_durable(stack, watch):
-    stack.allow(OFF)
+    stack.allow(f"{OFF}|{LESS_REDIS}")
     prometheus = watch(stack)
     stack.redis.client.config_set("appendfsync", "everysec")
     prometheus.wait_firing("SluiceDurabilityBelowLevel")

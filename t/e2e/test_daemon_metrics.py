@@ -19,7 +19,8 @@ FAMILIES = {
         " receipt_to_stored_seconds batch_rows batch_bytes batch_seconds consumers postgres_up"
         " connections buffered_bytes drain_records_per_second edge_clock_skew_seconds"
         " backlog_entries backlog_records backlog_bytes pending_entries postgres_setting"
-        " postgres_setting_required partitions tomorrow_partition").split()
+        " postgres_setting_required partitions tomorrow_partition redis_durability"
+        " redis_durability_required").split()
 } | {
     "sluice_" + name for name in (
         "http_requests_total http_request_duration_seconds db_queries_total"
@@ -197,12 +198,21 @@ def test_not_everybody_may_ask(make_stack):
     assert api.get("/metrics/serve").status == 404
 
 
+def has_connected(path, consumers):
+    """What a loader tells once its consumers and its keeper have asked Postgres."""
+    values = read_socket(path)
+    by_name = {name.partition("{")[0]: value for name, value in values.items()}
+    return (by_name["sluice_loader_postgres_up"] == consumers
+            and "sluice_loader_tomorrow_partition" in by_name and values)
+
+
 def test_each_loader_tells_its_own(make_stack):
     stack = make_stack(load={"SLUICED_LOAD_NAME": 'a "b"', "SLUICED_LOAD_CONSUMERS": "2",
                              "SLUICED_LOAD_CLAIM_IDLE_MS": "1000"})
     second = stack.add_loader(SLUICED_LOAD_CLAIM_IDLE_MS="1000")
     stack.start_loading()
-    values = read_socket(stack.folder / "load.sock")
+    # libpq writes to stderr what Postgres says last to who is connecting.
+    values = wait_until(lambda: has_connected(stack.folder / "load.sock", 2), 15, "all are connected")
     assert values[r'sluice_loader_consumers{loader="a \"b\""}'] == 2
     stack.postgres.stop()
     frames.add(stack.redis, [frames.frame([frames.row()] * 2) for _ in range(5)])
