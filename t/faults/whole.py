@@ -175,10 +175,11 @@ class Run:
     def __init__(self, template, seed, durability):
         self.dice = random.Random(seed)
         self.durability = durability
-        self.stack = Stack(template, load={**SETTINGS}, nginx=NginxDaemon)
         conf, demanded = DURABILITY[durability]
+        settings = {**SETTINGS, "SLUICED_REDIS_DURABILITY": demanded}
+        self.stack = Stack(template, load=settings, nginx=NginxDaemon)
         self.set_durability(conf, demanded)
-        self.stack.add_loader(**SETTINGS)
+        self.stack.add_loader(**settings)
         for pattern in ("redis lost state, or its group was set back", "kept in dead_letters",
                         r"exited on signal", r"worker process \d+ exited", "clock"):
             self.stack.allow(pattern)
