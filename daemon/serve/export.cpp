@@ -61,7 +61,9 @@ bool Export::read(PgConnection* connection, int64_t settled_us, int64_t timeout_
             walk.enough();
         }
     };
+    const uint64_t rows_before = rows_;
     if (!walk.read(connection, part_rows_, on_row)) {
+        rows_ = rows_before;
         return false;
     }
     begun_ = true;

@@ -13,7 +13,8 @@ class Export {
     explicit Export(const Query& query);
 
     // The next part of the text, from its first line to its last. False if Postgres did not answer;
-    // the connection's error() says why. settled_us: as in PageMoment; timeout_ms: of a query.
+    // the connection's error() says why, and the same part may be asked for again. settled_us: as
+    // in PageMoment; timeout_ms: of a query.
     [[nodiscard]] bool read(PgConnection* connection, int64_t settled_us, int64_t timeout_ms,
                             std::string* part);
     [[nodiscard]] bool is_whole() const noexcept { return whole_; }

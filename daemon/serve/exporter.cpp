@@ -25,6 +25,7 @@ constexpr int64_t kGiveWayMaxUs = 5 * 1000 * 1000;
 // that means nothing in front of a row.
 constexpr const char* kStillAtIt = " ";
 constexpr int kRetryAfterS = 5;
+constexpr int kTriesMax = 2;
 
 }  // namespace
 
@@ -115,8 +116,7 @@ void Exporter::work() {
 ExportEnd Exporter::run(PgConnection* connection, const Job& job) {
     Export made(job.query);
     std::string part;
-    if (!connection->connect() ||
-        !made.read(connection, horizon_->settled_us(), job.timeout_ms, &part)) {
+    if (!read(connection, job, &made, &part)) {
         HttpResponse response;
         if (job.exchange->client_has_gone()) {
             job.exchange->answer(nobody_is_there());
@@ -137,6 +137,9 @@ ExportEnd Exporter::run(PgConnection* connection, const Job& job) {
     response.stream = stream;
     job.exchange->answer(std::move(response));
     const ExportEnd end = send(connection, job, &made, stream.get());
+    if (end == ExportEnd::kFailed) {
+        log_failure(connection->error());
+    }
     if (end == ExportEnd::kCutOff) {
         stream->hang_up();
     } else {
@@ -152,9 +155,7 @@ ExportEnd Exporter::send(PgConnection* connection, const Job& job, Export* made,
     while (!made->is_whole()) {
         const int64_t began_at_us = steady_us();
         std::string part;
-        // A part that ended before its last row has closed it.
-        if ((!connection->is_open() && !connection->connect()) ||
-            !made->read(connection, horizon_->settled_us(), job.timeout_ms, &part)) {
+        if (!read(connection, job, made, &part)) {
             return stream->reader_has_gone() ? ExportEnd::kClientGone : ExportEnd::kFailed;
         }
         if (part.empty()) {
@@ -177,6 +178,22 @@ ExportEnd Exporter::send(PgConnection* connection, const Job& job, Export* made,
         }
     }
     return ExportEnd::kDone;
+}
+
+// A part that ended before its last row has closed the connection. What was too slow may be quick
+// enough once it is in memory.
+bool Exporter::read(PgConnection* connection, const Job& job, Export* made,
+                    std::string* part) const {
+    for (int tries = 0; tries < kTriesMax; ++tries) {
+        if ((connection->is_open() || connection->connect()) &&
+            made->read(connection, horizon_->settled_us(), job.timeout_ms, part)) {
+            return true;
+        }
+        if (connection->error().sqlstate != kQueryCancelled) {
+            return false;
+        }
+    }
+    return false;
 }
 
 // As long again as it has worked, while records wait to be stored.

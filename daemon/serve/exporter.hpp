@@ -51,6 +51,8 @@ class Exporter {
     [[nodiscard]] ExportEnd run(PgConnection* connection, const Job& job);
     [[nodiscard]] ExportEnd send(PgConnection* connection, const Job& job, Export* made,
                                  BodyStream* stream) const;
+    [[nodiscard]] bool read(PgConnection* connection, const Job& job, Export* made,
+                            std::string* part) const;
     void give_way(int64_t took_us) const;
     void log_failure(const PgError& error);
 

@@ -60,8 +60,11 @@ bool answer_hits(PgConnection* connection, const Query& query, int64_t now_us,
     const int64_t from_us = std::max(floor_to(asked_from_us, step_us), kTimestampMinUs);
     const int64_t to_us = std::max(floor_to(asked_to_us + step_us - 1, step_us), from_us);
     if ((to_us - from_us) / step_us > kStepsMax || to_us >= kTimestampEndUs) {
-        *response = problem_response(
-            {400, "bad_parameter", "must cut the time asked for into at most 1500 steps"}, "step");
+        *response =
+            bad_query("bad_parameter", "must leave at most 1500 steps to the time asked for",
+                      query.step_s != 0    ? "step"
+                      : query.from.given() ? "from"
+                                           : "to");
         return true;
     }
     const std::string from = time_text(from_us);

@@ -21,6 +21,13 @@ constexpr unsigned kConnectionsMax = 1000;
 constexpr unsigned kIdleTimeoutS = 60;
 constexpr size_t kStreamBlockBytes = 16384;
 
+std::shared_ptr<const HttpResponse> only_get_and_head() {
+    HttpResponse response =
+        problem_response({405, "method_not_allowed", "Only GET and HEAD are answered here."});
+    response.allow = "GET, HEAD";
+    return std::make_shared<const HttpResponse>(std::move(response));
+}
+
 }  // namespace
 
 // libmicrohttpd's side of things: C functions, which no exception may leave.
@@ -40,8 +47,8 @@ struct HttpCallbacks {
         const std::unique_ptr<Exchange> exchange(static_cast<Exchange*>(*context));
         *context = nullptr;
         if (exchange) {
-            if (exchange->response_.stream) {
-                exchange->response_.stream->detach();
+            if (exchange->is_stream()) {
+                exchange->response_->stream->detach();
             }
             auto* server = static_cast<HttpServer*>(self);
             if (server->over_) {
@@ -68,17 +75,15 @@ struct HttpCallbacks {
         }
         if (!exchange->handled_) {
             exchange->handled_ = true;
-            if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-                exchange->response_ = problem_response(
-                    {405, "method_not_allowed", "Only GET and HEAD are answered here."});
-                exchange->response_.allow = "GET, HEAD";
+            exchange->head_ = strcmp(method, "HEAD") == 0;
+            if (!exchange->head_ && strcmp(method, "GET") != 0) {
+                exchange->response_ = only_get_and_head();
             } else if (server->refusing_ && server->handed_) {
                 // Closed without an answer: the next server gives it, on another connection.
                 return MHD_NO;
             } else if (server->refusing_) {
-                exchange->response_ =
-                    problem_response({503, "server_unavailable", "The server is stopping."});
-                exchange->response_.retry_after_s = 1;
+                exchange->response_ = std::make_shared<HttpResponse>(
+                    unavailable("server_unavailable", "The server is stopping."));
             } else {
                 // Resting before the handler runs: whoever answers may do so at once.
                 MHD_suspend_connection(exchange->connection_);
@@ -91,7 +96,7 @@ struct HttpCallbacks {
 
     static ssize_t read_stream(void* self, uint64_t, char* out, size_t room) noexcept {
         size_t size = 0;
-        switch (static_cast<Exchange*>(self)->response_.stream->read(out, room, &size)) {
+        switch (static_cast<Exchange*>(self)->response_->stream->read(out, room, &size)) {
             case BodyStream::Read::kBytes:
                 return static_cast<ssize_t>(size);
             case BodyStream::Read::kNothingYet:
@@ -102,6 +107,10 @@ struct HttpCallbacks {
                 break;
         }
         return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+
+    static void release(void* response) noexcept {
+        delete static_cast<std::shared_ptr<const HttpResponse>*>(response);
     }
 
     // From any thread. Too many open files, for one, would be said each time somebody connects.
@@ -142,6 +151,10 @@ int64_t Exchange::took_us() const noexcept {
 }
 
 void Exchange::answer(HttpResponse response) {
+    answer(std::make_shared<const HttpResponse>(std::move(response)));
+}
+
+void Exchange::answer(std::shared_ptr<const HttpResponse> response) {
     response_ = std::move(response);
     MHD_resume_connection(connection_);
 }
@@ -187,10 +200,22 @@ void HttpServer::handle(Exchange* exchange) {
 }
 
 MHD_Response* HttpServer::make_response(Exchange* exchange) const {
-    HttpResponse& answer = exchange->response_;
+    const HttpResponse& answer = *exchange->response_;
     if (!answer.stream) {
-        return MHD_create_response_from_buffer(answer.body.size(), answer.body.data(),
-                                               MHD_RESPMEM_MUST_COPY);
+        // The body stays where it is: it may be large, and that of many.
+        auto* kept = new std::shared_ptr<const HttpResponse>(exchange->response_);
+        MHD_Response* response = MHD_create_response_from_buffer_with_free_callback_cls(
+            answer.body.size(), const_cast<char*>(answer.body.data()), &HttpCallbacks::release,
+            kept);
+        if (response == nullptr) {
+            HttpCallbacks::release(kept);
+        }
+        return response;
+    }
+    if (exchange->head_) {
+        // libmicrohttpd would write the last chunk of a body that there is none of.
+        answer.stream->detach();
+        return MHD_create_response_from_buffer(0, nullptr, MHD_RESPMEM_PERSISTENT);
     }
     MHD_Connection* connection = exchange->connection_;
     answer.stream->attach(
@@ -201,7 +226,7 @@ MHD_Response* HttpServer::make_response(Exchange* exchange) const {
 }
 
 bool HttpServer::respond(Exchange* exchange) {
-    const HttpResponse& answer = exchange->response_;
+    const HttpResponse& answer = *exchange->response_;
     MHD_Response* response = make_response(exchange);
     if (response == nullptr) {
         return false;

@@ -42,11 +42,13 @@ class Exchange {
     [[nodiscard]] bool client_has_gone() const noexcept;
 
     // Once it is over; 0 if its client had left before the answer.
-    [[nodiscard]] int status() const noexcept { return responded_ ? response_.status : 0; }
+    [[nodiscard]] int status() const noexcept { return responded_ ? response_->status : 0; }
     [[nodiscard]] int64_t took_us() const noexcept;
-    [[nodiscard]] bool is_stream() const noexcept { return response_.stream != nullptr; }
+    [[nodiscard]] bool is_stream() const noexcept { return response_ && response_->stream; }
 
-    // Call it once, within the handler or later from any thread; not to be touched afterwards.
+    // Call it once, within the handler or later from any thread; not to be touched afterwards. A
+    // response may be that of many.
+    void answer(std::shared_ptr<const HttpResponse> response);
     void answer(HttpResponse response);
 
   private:
@@ -56,9 +58,10 @@ class Exchange {
     MHD_Connection* connection_ = nullptr;
     bool handled_ = false;
     bool seen_ = false;
+    bool head_ = false;
     bool responded_ = false;
     int64_t began_at_us_ = 0;
-    HttpResponse response_;
+    std::shared_ptr<const HttpResponse> response_;
 };
 
 class HttpServer {

@@ -68,8 +68,7 @@ bool is_bad_query(const Query& query, const PgError& error, HttpResponse* respon
     if (!query.contains.given() || error.sqlstate.substr(0, 2) != kDataException) {
         return false;
     }
-    *response = problem_response({400, "bad_parameter", "must be a JSON object without \\u0000"},
-                                 "contains");
+    *response = bad_query("bad_parameter", "must be a JSON object without \\u0000", "contains");
     return true;
 }
 

@@ -39,9 +39,16 @@ HttpResponse problem_response(const Problem& problem, std::string_view parameter
     return response;
 }
 
+HttpResponse bad_query(std::string_view code, std::string_view rule, std::string_view parameter) {
+    HttpResponse response = problem_response({400, code, rule}, parameter);
+    response.cache_control = "max-age=10";
+    return response;
+}
+
 HttpResponse unavailable(std::string_view code, std::string_view detail, int retry_after_s) {
     HttpResponse response = problem_response({503, code, detail});
     response.retry_after_s = retry_after_s;
+    response.cache_control = "max-age=1";
     return response;
 }
 

@@ -10,7 +10,11 @@ namespace sluice {
 [[nodiscard]] HttpResponse problem_response(const Problem& problem,
                                             std::string_view parameter = {});
 
-// With 503, to come again.
+// With 400. It stays as wrong as it is: the next who asks it hears it from nginx.
+[[nodiscard]] HttpResponse bad_query(std::string_view code, std::string_view rule,
+                                     std::string_view parameter);
+// With 503, to come again. A crowd behind nginx gets one such answer a second, in place of waiting
+// in turns for what none of them gets.
 [[nodiscard]] HttpResponse unavailable(std::string_view code, std::string_view detail,
                                        int retry_after_s = 1);
 [[nodiscard]] HttpResponse database_unavailable();

@@ -54,10 +54,10 @@ bool QueryPool::Job::all_gone() const noexcept {
 }
 
 void QueryPool::Job::answer(HttpResponse response) const {
-    for (size_t i = 1; i < askers.size(); ++i) {
-        askers[i]->answer(response);
+    const auto shared = std::make_shared<const HttpResponse>(std::move(response));
+    for (Exchange* asker : askers) {
+        asker->answer(shared);
     }
-    askers.front()->answer(std::move(response));
 }
 
 void QueryPool::submit(Exchange* exchange, const Query& query) {

@@ -45,7 +45,7 @@ class QueryPool {
         int64_t timeout_ms = 0;
 
         [[nodiscard]] bool all_gone() const noexcept;
-        void answer(HttpResponse response) const;
+        void answer(HttpResponse response) const;  // to all
     };
 
     void work();

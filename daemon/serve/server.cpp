@@ -95,7 +95,7 @@ class Api {
                 answer(exchange, query);
                 break;
             case QueryVerdict::kBad:
-                exchange->answer(problem_response({400, error.code, error.rule}, error.parameter));
+                exchange->answer(bad_query(error.code, error.rule, error.parameter));
                 break;
             case QueryVerdict::kNoEndpoint:
                 exchange->answer(problem_response({404, "not_found", "Nothing is here."}));

@@ -142,6 +142,7 @@ void SettledHorizon::look() {
         settled_us_.store(std::max(settled_us_.load(), (settled_ms - kOnTheWayMsMax) * 1000));
         return;
     }
+    behind_ms_.store(0);  // nobody knows
     if (!asked) {
         why = connection_.is_open() ? reply.text : connection_.error();
         connection_.close();

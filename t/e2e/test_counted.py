@@ -79,7 +79,7 @@ def test_a_step_that_suits_is_chosen(make_stack):
         hits = pages.ask("/api/hits", from_=begin).json
         assert hits["step"] == step and len(hits["hits"]) <= 122
     refused = pages.ask("/api/hits", from_="2001-01-01")
-    assert (refused.status, refused.json["parameter"]) == (400, "step")
+    assert (refused.status, refused.json["parameter"]) == (400, "from")
     pages.close()
 
 

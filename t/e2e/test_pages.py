@@ -222,7 +222,7 @@ def test_what_is_wrong_is_named(pages):
         answer = pages.ask(target)
         assert answer.status == 400, target
         assert answer.headers["Content-Type"] == "application/problem+json"
-        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Cache-Control"] == "max-age=10"
         problem = answer.json
         assert (problem["code"], problem["parameter"], problem["status"]) == (code, parameter, 400)
         assert problem["detail"]

@@ -181,11 +181,35 @@ def test_a_query_that_takes_too_long_is_ended(make_stack):
     pages = Pages(stack.server)
     answer = pages.ask("/api/logs/x")
     assert (answer.status, answer.json["code"]) == (503, "query_timeout")
-    assert answer.headers["Retry-After"] and answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Retry-After"] and answer.headers["Cache-Control"] == "max-age=1"
     # The counters are not locked.
     assert pages.ask("/api/stats").status == 200
     lock.close()
     pages.close()
+
+
+def test_a_crowd_that_asks_for_what_takes_too_long_does_not_queue_for_it(make_stack):
+    """Behind nginx, which lets one through at a time for what it cannot cache."""
+    stack = make_stack(serve={"SLUICED_SERVE_QUERY_TIMEOUT_MS": "1000"})
+    stack.allow("postgres did not answer a query")
+    stack.start()
+    lock = stack.postgres.connect()
+    lock.autocommit = False
+    lock.cursor().execute("LOCK TABLE logs IN ACCESS EXCLUSIVE MODE")
+    answers, began = [], time.monotonic()
+
+    def client():
+        answers.append(stack.api(timeout=30).get("/api/logs/pump-7"))
+
+    threads = [threading.Thread(target=client) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lock.close()
+    assert {(answer.status, answer.json["code"]) for answer in answers} == {(503, "query_timeout")}
+    assert len(answers) == 40 and time.monotonic() - began < 10
+    assert figure(stack, 'sluice_db_queries_total{end="timeout"}') < 10
 
 
 def test_without_postgres_queries_are_refused_and_then_not(make_stack):
