@@ -185,8 +185,8 @@ RedisConnection::ReplyPtr RedisConnection::command(const std::vector<std::string
     return receive(deadline_us);
 }
 
-RedisValue RedisConnection::ask(const std::vector<std::string>& words) {
-    const ReplyPtr reply = command(words);
+RedisValue RedisConnection::ask(const std::vector<std::string>& words, int64_t block_ms) {
+    const ReplyPtr reply = command(words, block_ms);
     if (reply) {
         return value_of(reply.get());
     }

@@ -56,7 +56,7 @@ class RedisConnection {
     // returned as it is. The whole reply has to be there in time; block_ms is what Redis may wait
     // by itself before it answers.
     [[nodiscard]] ReplyPtr command(const std::vector<std::string>& words, int64_t block_ms = 0);
-    [[nodiscard]] RedisValue ask(const std::vector<std::string>& words);
+    [[nodiscard]] RedisValue ask(const std::vector<std::string>& words, int64_t block_ms = 0);
 
     // Of a connection that is open.
     [[nodiscard]] bool is_local() const noexcept;

@@ -2,6 +2,8 @@
 
 #include <hiredis/hiredis.h>
 
+#include <charconv>
+
 #include "daemon/clock.hpp"
 
 namespace sluice {
@@ -11,6 +13,9 @@ namespace {
 constexpr const char* kTrimEntriesMax = "10000";
 // The edge takes a state that is older than this for unknown.
 constexpr const char* kStateLifeMs = "5000";
+// Keys beside the stream's.
+constexpr const char* kStateKey = ":loader";
+constexpr const char* kKeptKey = ":kept";
 
 bool is_array(const redisReply* reply, size_t at_least) noexcept {
     return reply->type == REDIS_REPLY_ARRAY && reply->elements >= at_least;
@@ -223,9 +228,19 @@ RedisResult RedisStream::inspect_pending(const RedisAction& action) {
     return result;
 }
 
+// The length is looked at and the entries are removed at one moment: loaders trim beside each
+// other. A LIMIT is never passed, and 0 would be none. XINFO, as a loader may run it anyway; first
+// comes the length.
 RedisResult RedisStream::trim(const RedisAction& action) {
-    const ReplyPtr reply = connection_.command(
-        {"XTRIM", options_.stream, "MINID", "~", to_string(action.from), "LIMIT", kTrimEntriesMax});
+    static const std::string kScript =
+        "#!lua flags=allow-oom\n"
+        "local more = redis.call('XINFO', 'STREAM', KEYS[1])[2] - tonumber(ARGV[2])\n"
+        "if more <= 0 then return 0 end\n"
+        "local limit = string.format('%.0f', math.min(more, tonumber(ARGV[3])))\n"
+        "return redis.call('XTRIM', KEYS[1], 'MINID', '~', ARGV[1], 'LIMIT', limit)";
+    const ReplyPtr reply =
+        connection_.command({"EVAL", kScript, "1", options_.stream, to_string(action.from),
+                             std::to_string(action.keep), kTrimEntriesMax});
     if (!reply || reply->type != REDIS_REPLY_INTEGER) {
         return failure(reply.get());
     }
@@ -310,7 +325,40 @@ RedisResult RedisStream::measure() {
             return unexpected("XINFO STREAM");
         }
     }
+    read_kept(&result);
+    read_memory(&result);
     return result;
+}
+
+void RedisStream::read_kept(RedisResult* result) {
+    const ReplyPtr reply = connection_.command({"HGETALL", options_.stream + kKeptKey});
+    for (size_t i = 0; reply && i + 1 < reply->elements; i += 2) {
+        const std::string_view name = text_of(reply->element[i]);
+        const std::string_view value = text_of(reply->element[i + 1]);
+        uint64_t* const number = name == "entries"       ? &result->kept.entries
+                                 : name == "entry_bytes" ? &result->kept.entry_bytes
+                                                         : nullptr;
+        if (number != nullptr) {
+            std::from_chars(value.data(), value.data() + value.size(), *number);
+        }
+    }
+    result->stream.kept = result->kept.entries;
+}
+
+// Unknown, to one who may not run INFO.
+void RedisStream::read_memory(RedisResult* result) {
+    const ReplyPtr reply = connection_.command({"INFO", "memory"});
+    const std::string_view info = reply ? text_of(reply.get()) : std::string_view();
+    const auto number = [&](std::string_view name) {
+        const size_t at = info.find(name);
+        uint64_t value = 0;
+        if (at != std::string_view::npos) {
+            const char* const begin = info.data() + at + name.size();
+            std::from_chars(begin, info.data() + info.size(), value);
+        }
+        return value;
+    };
+    result->memory = {number("\nused_memory:"), number("\nmaxmemory:")};
 }
 
 // What is so of the whole group is written by whoever comes; how fast it is drained is the sum of
@@ -323,7 +371,7 @@ RedisResult RedisStream::publish(const LoadState& state) {
         "local time = redis.call('TIME')\n"
         "local now = time[1] * 1000 + math.floor(time[2] / 1000)\n"
         "redis.call('HSET', key, 'drain:' .. ARGV[2],\n"
-        "           string.format('%.0f %s %s', now, ARGV[3], ARGV[4]), unpack(ARGV, 5))\n"
+        "           string.format('%.0f %s %s', now, ARGV[3], ARGV[4]), unpack(ARGV, 7))\n"
         "local records, bytes = 0, 0\n"
         "local fields = redis.call('HGETALL', key)\n"
         "for i = 1, #fields, 2 do\n"
@@ -338,18 +386,39 @@ RedisResult RedisStream::publish(const LoadState& state) {
         "end\n"
         "redis.call('HSET', key, 'drain_records', string.format('%.0f', records),\n"
         "           'drain_bytes', string.format('%.0f', bytes))\n"
-        "return redis.call('PEXPIRE', key, life)";
+        "redis.call('PEXPIRE', key, life)\n"
+        // Not with the rest, which is gone when no loader runs any more: what is kept is not.
+        "if ARGV[5] ~= '' then\n"
+        "  redis.call('HSET', KEYS[2], 'entries', ARGV[5])\n"
+        "end\n"
+        "if ARGV[6] ~= '0' then\n"
+        "  redis.call('HSET', KEYS[2], 'entry_bytes', ARGV[6])\n"
+        "end\n"
+        "return 1";
     const auto known = [&](uint64_t number) {
         return state.backlog_known ? std::to_string(number) : std::string();
     };
-    const ReplyPtr reply = connection_.command(
-        {"EVAL", kScript, "1", options_.stream + ":loader", kStateLifeMs, options_.consumer,
-         std::to_string(state.drain.records), std::to_string(state.drain.bytes),  //
-         "postgres", state.postgres_up ? "up" : "down",                           //
-         "at", std::to_string(wall_us() / 1000),                                  //
-         "backlog_entries", known(state.backlog_entries),                         //
-         "backlog_records", known(state.backlog.records),                         //
-         "backlog_bytes", known(state.backlog.bytes)});
+    const ReplyPtr reply = connection_.command({"EVAL",
+                                                kScript,
+                                                "2",
+                                                options_.stream + kStateKey,
+                                                options_.stream + kKeptKey,
+                                                kStateLifeMs,
+                                                options_.consumer,  //
+                                                std::to_string(state.drain.records),
+                                                std::to_string(state.drain.bytes),  //
+                                                known(state.kept.entries),
+                                                std::to_string(state.kept.entry_bytes),  //
+                                                "postgres",
+                                                state.postgres_up ? "up" : "down",  //
+                                                "at",
+                                                std::to_string(wall_us() / 1000),  //
+                                                "backlog_entries",
+                                                known(state.backlog_entries),  //
+                                                "backlog_records",
+                                                known(state.backlog.records),  //
+                                                "backlog_bytes",
+                                                known(state.backlog.bytes)});
     return reply && reply->type == REDIS_REPLY_INTEGER ? RedisResult{} : failure(reply.get());
 }
 

@@ -43,6 +43,7 @@ struct Settings {
     int64_t load_batch_age_ms = 50;
     int64_t load_claim_idle_ms = 120000;
     int64_t load_ledger_keep_hours = 48;
+    int64_t load_tail_window_mb = 32;
     std::string load_listen = "127.0.0.1:18725";  // empty: nowhere
 
     int64_t storage_keep_days = 0;
@@ -56,6 +57,7 @@ struct Settings {
     int64_t serve_queue = 64;
     int64_t serve_exports = 2;
     int64_t serve_query_timeout_ms = 5000;
+    int64_t serve_tail_clients = 500;
 };
 
 class SettingsError : public std::runtime_error {

@@ -128,6 +128,7 @@ const std::vector<Setting>& all_settings() {
               86400000}),
         live(
             {"load", "ledger_keep_hours", &Settings::load_ledger_keep_hours, "hours", 1, 24 * 366}),
+        live({"load", "tail_window_mb", &Settings::load_tail_window_mb, "megabytes", 0, 65536}),
         {"load", "listen", &Settings::load_listen, "host:port, unix:/path, or nothing", 0,
          kTextBytesMax, judge_listen_or_nowhere},
         live({"storage", "keep_days", &Settings::storage_keep_days, "days", 0, 366 * 100}),
@@ -141,6 +142,7 @@ const std::vector<Setting>& all_settings() {
         {"serve", "exports", &Settings::serve_exports, "exports", 1, 64},
         live({"serve", "query_timeout_ms", &Settings::serve_query_timeout_ms, "milliseconds", 10,
               600000}),
+        {"serve", "tail_clients", &Settings::serve_tail_clients, "clients", 0, 10000},
     };
     return settings;
 }

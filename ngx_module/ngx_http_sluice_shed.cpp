@@ -77,14 +77,14 @@ ngx_http_sluice_shed_look(const ngx_http_sluice_shed_seen_t *told)
 
 
 /*
- * No loader tells: nothing is drained, and all of the stream may wait, in entries of the size that
- * the edge's own have.
+ * No loader tells: nothing is drained, and all of the stream may wait but for what the last one kept,
+ * in entries of the size that the edge's own have.
  */
 
 static void
 ngx_http_sluice_shed_estimate(ngx_http_sluice_shed_seen_t *seen)
 {
-    uint64_t  frames = 0, records = 0, bytes = 0;
+    uint64_t  frames = 0, records = 0, bytes = 0, entries;
 
     for (const ngx_http_sluice_counters_t &slot : ngx_http_sluice_worker.zone->counters) {
         frames += slot.frames[NGX_HTTP_SLUICE_FRAME_STORED];
@@ -94,12 +94,13 @@ ngx_http_sluice_shed_estimate(ngx_http_sluice_shed_seen_t *seen)
 
     seen->drain_records = 0;
     seen->drain_bytes = 0;
-    seen->backlog_records = seen->stream_entries;
+    entries = seen->stream_entries - ngx_min(seen->kept_entries, seen->stream_entries);
+    seen->backlog_records = entries;
     seen->backlog_bytes = 0;
 
     if (frames) {
-        seen->backlog_records = static_cast<double>(records) / frames * seen->stream_entries;
-        seen->backlog_bytes = static_cast<double>(bytes) / frames * seen->stream_entries;
+        seen->backlog_records = static_cast<double>(records) / frames * entries;
+        seen->backlog_bytes = static_cast<double>(bytes) / frames * entries;
     }
 }
 

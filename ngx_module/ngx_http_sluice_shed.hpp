@@ -23,6 +23,7 @@ typedef struct {
     uint64_t memory_used;
     uint64_t memory_max;      /* 0 = as much as it likes */
     uint64_t stream_entries;
+    uint64_t kept_entries;    /* of these, stored and kept for who watches */
     uint64_t backlog_records;
     uint64_t backlog_bytes;
     uint64_t drain_records;   /* a second */

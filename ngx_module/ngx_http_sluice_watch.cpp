@@ -32,6 +32,7 @@ enum ngx_http_sluice_probe_e : ngx_uint_t {
     NGX_HTTP_SLUICE_PROBE_MEMORY,
     NGX_HTTP_SLUICE_PROBE_LOADER,
     NGX_HTTP_SLUICE_PROBE_LENGTH,
+    NGX_HTTP_SLUICE_PROBE_KEPT,
     NGX_HTTP_SLUICE_PROBES
 };
 
@@ -86,7 +87,7 @@ ngx_http_sluice_watch_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *co
 
     watch = static_cast<ngx_http_sluice_watch_t *>(
         ngx_pcalloc(cycle->pool, sizeof(ngx_http_sluice_watch_t)));
-    size = sizeof(fixed) + 2 * conf->stream.len + 256;
+    size = sizeof(fixed) + 3 * conf->stream.len + 320;
     p = static_cast<u_char *>(ngx_pnalloc(cycle->pool, size));
     if (watch == NULL || p == NULL) {
         return NULL;
@@ -97,9 +98,11 @@ ngx_http_sluice_watch_create(ngx_cycle_t *cycle, ngx_http_sluice_main_conf_t *co
     p = ngx_sprintf(p, "*7\r\n$5\r\nHMGET\r\n$%uz\r\n%V:loader\r\n$8\r\npostgres\r\n"
                     "$15\r\nbacklog_records\r\n$13\r\nbacklog_bytes\r\n"
                     "$13\r\ndrain_records\r\n$11\r\ndrain_bytes\r\n"
-                    "*2\r\n$4\r\nXLEN\r\n$%uz\r\n%V\r\n",
+                    "*2\r\n$4\r\nXLEN\r\n$%uz\r\n%V\r\n"
+                    "*3\r\n$5\r\nHMGET\r\n$%uz\r\n%V:kept\r\n$7\r\nentries\r\n",
                     conf->stream.len + sizeof(":loader") - 1, &conf->stream,
-                    conf->stream.len, &conf->stream);
+                    conf->stream.len, &conf->stream,
+                    conf->stream.len + sizeof(":kept") - 1, &conf->stream);
     watch->probe.last = reinterpret_cast<char *>(p);
     watch->probe.handler = ngx_http_sluice_watch_reply;
 
@@ -240,6 +243,10 @@ ngx_http_sluice_watch_read(ngx_http_sluice_watch_t *watch, ngx_uint_t n,
 
     case NGX_HTTP_SLUICE_PROBE_LENGTH:
         watch->shed.stream_entries = reply.integer;
+        break;
+
+    case NGX_HTTP_SLUICE_PROBE_KEPT:
+        (void) ngx_http_sluice_watch_number(&elements, &watch->shed.kept_entries);
         break;
     }
 }

@@ -170,6 +170,8 @@ std::vector<Words> RedisCheck::reader_commands() const {
             {"XPENDING", stream, kNoGroup},
             {"XINFO", "GROUPS", stream},
             {"XINFO", "STREAM", stream},
+            {"XREAD", "COUNT", "1", "STREAMS", stream, "$"},
+            {"XRANGE", stream, "0-0", "0-0", "COUNT", "1"},
             {"MULTI"},
             {"EXEC"}};
 }

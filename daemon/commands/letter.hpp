@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/load/entry.hpp"
+#include "daemon/entry.hpp"
 
 namespace sluice {
 

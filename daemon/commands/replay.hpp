@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "daemon/commands/progress.hpp"
-#include "daemon/load/entry.hpp"
+#include "daemon/entry.hpp"
 #include "daemon/pg_connection.hpp"
 #include "daemon/pg_log_rows.hpp"
 

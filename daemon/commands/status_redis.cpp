@@ -8,8 +8,8 @@
 
 #include "daemon/clock.hpp"
 #include "daemon/commands/status.hpp"
+#include "daemon/entry.hpp"
 #include "daemon/load/actions.hpp"
-#include "daemon/load/entry.hpp"
 #include "daemon/redis_connection.hpp"
 #include "daemon/redis_facts.hpp"
 #include "daemon/redis_login.hpp"
@@ -117,6 +117,8 @@ bool RedisAsking::look(Look* out) {
     out->stream.entries = number_of(fields, "length");
     out->stream.added = number_of(fields, "entries-added");
     out->stream.last_generated = id_of(fields["last-generated-id"]);
+    Fields kept = fields_of(redis_.ask({"HGETALL", settings_.redis_stream + ":kept"}));
+    out->stream.kept = number_of(kept, "entries");
     return reply.kind == RedisValue::Kind::kArray;
 }
 

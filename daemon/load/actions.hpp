@@ -10,6 +10,7 @@
 #include "common/record_rules.hpp"
 #include "daemon/load/backlog.hpp"
 #include "daemon/load/batch.hpp"
+#include "daemon/load/tail_window.hpp"
 
 namespace sluice {
 
@@ -30,9 +31,9 @@ enum class RedisStep : uint8_t {
     kAck,
     kInspectGroups,   // name and last delivered id of every group
     kInspectPending,  // the smallest pending id of one group
-    kTrim,            // entries below from
+    kTrim,            // entries below from, but for so many of the newest as are to be kept
     kInspectOldest,   // the first entry of the stream
-    kMeasure,         // every group's position, then the stream's length
+    kMeasure,         // every group's position, then the stream's length and Redis' memory
     kPublish,         // this consumer's state, for the edge
     kStop,
 };
@@ -44,6 +45,7 @@ struct LoadState {
     bool backlog_known = false;  // Redis has told
     uint64_t backlog_entries = 0;
     Amount backlog;  // of the whole group
+    TailKept kept;   // acknowledged ones in the stream, if the backlog is known
 };
 
 struct RedisAction {
@@ -54,6 +56,7 @@ struct RedisAction {
     uint32_t block_ms = 0;  // 0: do not block
     std::vector<StreamId> ids;
     std::string group;
+    uint64_t keep = 0;
     LoadState state;
 };
 
@@ -82,6 +85,8 @@ struct RedisResult {
     bool group_made = false;  // kEnsureGroup: false if it was there
     std::vector<GroupPosition> groups;
     StreamLength stream;  // kMeasure
+    TailKept kept;        // kMeasure: as told last
+    RedisMemory memory;   // kMeasure
     bool has_pending = false;
     StreamId first_pending;
     uint64_t trimmed = 0;

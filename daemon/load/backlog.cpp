@@ -19,7 +19,7 @@ uint64_t BacklogCount::entries(const StreamLength& stream, const GroupPosition& 
         return group.pending;
     }
     const uint64_t present = stream.entries > group.pending ? stream.entries - group.pending : 0;
-    uint64_t undelivered = present;
+    uint64_t undelivered = present > stream.kept ? present - stream.kept : 0;
     if (group.entries_read_known) {
         const auto counted = static_cast<int64_t>(stream.added - group.entries_read - off_by_);
         undelivered = std::min(present, static_cast<uint64_t>(std::max<int64_t>(counted, 1)));

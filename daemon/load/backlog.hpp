@@ -14,6 +14,7 @@ struct StreamLength {
     uint64_t entries = 0;  // acknowledged ones too, until they are trimmed
     uint64_t added = 0;    // ever
     StreamId last_generated;
+    uint64_t kept = 0;  // acknowledged ones, when a loader last told
 };
 
 // How many entries wait for a group, whoever of it reads them: those that were delivered and not
@@ -23,8 +24,8 @@ struct StreamLength {
 // Redis 7.0 does not keep "entries-read" in its AOF: after a restart it is missing, or stands still
 // where the last rewrite left it, and counts on from there. So by how much it is off is seen
 // whenever the group has come to the stream's end, where nothing waits. Until then, and after
-// somebody deleted entries by hand, the entries that are in the stream and not pending bound it:
-// too many by those that were acknowledged and not trimmed yet.
+// somebody deleted entries by hand, the entries that are in the stream and not pending bound it,
+// less those that are kept for who watches, of which the loaders tell how many they are.
 class BacklogCount {
   public:
     // Redis may have been started anew.

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "common/frame.hpp"
-#include "daemon/load/entry.hpp"
+#include "daemon/entry.hpp"
 #include "daemon/load/row_pieces.hpp"
 #include "daemon/stream_id.hpp"
 

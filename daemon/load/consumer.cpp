@@ -23,6 +23,7 @@ LoadLimits limits_of(const Settings& settings) {
     limits.batch_bytes = static_cast<uint64_t>(settings.load_batch_bytes);
     limits.batch_age_us = settings.load_batch_age_ms * 1000;
     limits.ledger_keep_ms = settings.load_ledger_keep_hours * 3600 * 1000;
+    limits.tail_window_bytes = static_cast<uint64_t>(settings.load_tail_window_mb) * 1024 * 1024;
     limits.trim_groups = settings.redis_other_groups;
     limits.trim_groups.push_back(settings.redis_group);
     return limits;

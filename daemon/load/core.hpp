@@ -35,6 +35,7 @@
 #include "daemon/load/batch.hpp"
 #include "daemon/load/measures.hpp"
 #include "daemon/load/row_pieces.hpp"
+#include "daemon/load/tail_window.hpp"
 #include "daemon/load/trim.hpp"
 
 namespace sluice {
@@ -50,6 +51,7 @@ struct LoadLimits {
     int64_t trim_interval_us = 200 * 1000;
     int64_t prune_interval_us = 600LL * 1000 * 1000;
     int64_t ledger_keep_ms = 48LL * 3600 * 1000;
+    uint64_t tail_window_bytes = 0;
     std::vector<std::string> trim_groups;  // all configured groups, the loader's own last
 };
 
@@ -156,7 +158,7 @@ class LoaderCore {
     void redis_failed(const RedisAction& action, RedisStatus status, const Now& now);
     void entries_read(const RedisAction& action, RedisResult& result, const Now& now);
     void oldest_inspected(const RedisResult& result, const Now& now);
-    void measured(const RedisResult& result);
+    void measured(const RedisResult& result, const Now& now);
     [[nodiscard]] LoadState state(bool postgres_up) const noexcept;
     void take_entries(RedisResult& result, bool may_be_held, const Now& now);
     void leave_entry(const Entry& entry);
@@ -207,6 +209,8 @@ class LoaderCore {
     uint64_t pending_ = 0;
     BacklogCount backlog_count_;
     EntrySize entry_size_;
+    TailWindow window_;
+    uint64_t kept_ = 0;
     DrainRate drain_;
     int64_t trim_at_us_ = 0;
     // Expected of the next entries; follows the largest. At first as many as the edge's frames may

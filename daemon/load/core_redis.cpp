@@ -24,6 +24,7 @@ constexpr uint32_t kFirstReadCount = 8;
 LoaderCore::LoaderCore(LoadLimits limits, uint64_t seed)
     : limits_(std::move(limits)),
       redis_backoff_(100 * 1000, 2 * kSecondUs, seed ^ 0x9e3779b97f4a7c15U),
+      window_(limits_.tail_window_bytes),
       read_count_limit_(kFirstReadCount),
       trim_(limits_.trim_groups),
       fill_bytes_(limits_.batch_bytes),
@@ -34,6 +35,9 @@ void LoaderCore::set_limits(LoadLimits limits) {
     // A slow Postgres goes on getting smaller batches.
     const bool slowed = fill_bytes_ < limits_.batch_bytes;
     fill_bytes_ = slowed ? std::min(fill_bytes_, limits.batch_bytes) : limits.batch_bytes;
+    if (limits.tail_window_bytes != limits_.tail_window_bytes) {
+        window_.set_bytes_max(limits.tail_window_bytes);
+    }
     limits.trim_groups = std::move(limits_.trim_groups);
     limits_ = std::move(limits);
 }
@@ -103,7 +107,9 @@ RedisAction LoaderCore::next_read(const Now& now) {
         acked_since_trim_ = false;
     }
     if (trim_.running()) {
-        return trim_.next();
+        RedisAction action = trim_.next();
+        action.keep = window_.entries();
+        return action;
     }
     RedisAction action;
     if (own_done_ && newest_stored_ms_ != 0 && now.steady_us >= oldest_at_us_) {
@@ -198,7 +204,7 @@ void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const
             oldest_inspected(result, now);
             break;
         case RedisStep::kMeasure:
-            measured(result);
+            measured(result, now);
             break;
         case RedisStep::kPublish:
             publish_at_us_ = now.steady_us + kPublishIntervalUs;
@@ -339,6 +345,7 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
         counts_.entries_plain += entry.plain ? 1 : 0;
         counts_.times_clamped += entry.frame.time_clamped ? 1 : 0;
         entry_size_.seen(entry.frame.records, entry.frame.rows.size());
+        window_.seen(entry.frame.rows.size() + entry.other_bytes);
         largest = std::max(largest, Batch::bytes_of(entry));
         taken = true;
     }
@@ -350,7 +357,7 @@ void LoaderCore::take_entries(RedisResult& result, bool may_be_held, const Now& 
 }
 
 // A group that does not exist has all of the stream before it.
-void LoaderCore::measured(const RedisResult& result) {
+void LoaderCore::measured(const RedisResult& result, const Now& now) {
     GroupPosition own;
     for (const GroupPosition& group : result.groups) {
         if (group.name == limits_.trim_groups.back()) {
@@ -360,7 +367,13 @@ void LoaderCore::measured(const RedisResult& result) {
     measured_ = true;
     backlog_known_ = true;
     backlog_entries_ = backlog_count_.entries(result.stream, own);
+    kept_ = std::max(result.stream.entries, backlog_entries_) - backlog_entries_;
     pending_ = own.pending;
+    window_.told(result.kept);
+    window_.measured(result.memory);
+    if (window_.gives_way()) {
+        trim_at_us_ = std::min(trim_at_us_, now.steady_us);  // though nobody acknowledges
+    }
 }
 
 LoadGauges LoaderCore::gauges(const Now& now) const noexcept {
@@ -382,6 +395,7 @@ LoadState LoaderCore::state(bool postgres_up) const noexcept {
     state.backlog_known = backlog_known_;
     state.backlog_entries = backlog_entries_;
     state.backlog = entry_size_.of(backlog_entries_);
+    state.kept = {kept_, window_.entry_bytes()};
     return state;
 }
 

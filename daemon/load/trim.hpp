@@ -10,9 +10,10 @@
 // A bound that has grown old is only lower than it could be, so other commands, and other loaders
 // that trim, may come in between. It must not outlive the connection, though: behind a failover
 // Redis may issue smaller ids again, so the round is dropped with the connection.
-// What it does not survive is somebody who destroys a group and makes it again at the beginning just
-// between the two questions: what was pending in it is gone from both answers.
-// A configured group that does not exist has seen nothing yet: no trimming at all.
+// What it does not survive is somebody who destroys a group and makes it again at the beginning
+// just between the two questions: what was pending in it is gone from both answers. A configured
+// group that does not exist has seen nothing yet: no trimming at all. What is kept of the entries
+// below the bound is a matter of taste: it only makes the trim stop earlier.
 #pragma once
 
 #include <cstdint>

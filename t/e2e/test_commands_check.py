@@ -17,7 +17,7 @@ RIGHTS = ["+@stream", "+select", "+client|setname", "+hset", "+hgetall", "+hdel"
 NEEDED = ["xgroup|create", "xreadgroup", "xautoclaim", "xack", "xinfo|groups", "xinfo|stream",
           "xpending", "xtrim", "xrange", "hset", "hgetall", "hdel", "pexpire", "time", "eval"]
 # What a server asks.
-READERS = ["time", "xpending", "xinfo|groups", "xinfo|stream", "multi", "exec"]
+READERS = ["time", "xpending", "xinfo|groups", "xinfo|stream", "xread", "xrange", "multi", "exec"]
 
 
 def sluiced(*arguments):
@@ -256,7 +256,7 @@ def test_a_server_that_cannot_log_in_to_redis(stack):
     # The loader's user does not do for both.
     stack.loader.settings = {**well, "SLUICED_REDIS_READER_URL": "",
                              "SLUICED_REDIS_READER_PASSWORD_FILE": ""}
-    assert message(stack, "redis_reader_rights").endswith("-> ACL SETUSER loader +multi +exec")
+    assert message(stack, "redis_reader_rights").endswith("-> ACL SETUSER loader +xread +multi +exec")
 
 
 def test_rights_that_are_about_keys_and_questions(stack):

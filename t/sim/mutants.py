@@ -122,6 +122,10 @@ MUTATIONS = [
        "store_.pieces.dropped(); next_rows();")]),
     ("drops an entry that cannot be read", POSTGRES,
      [("} else if (store_.entries_done < storing_->dead_entries().size()) {", "} else if (false) {")]),
+    ("keeps what is to be watched in a full Redis", REDIS,
+     [("    window_.measured(result.memory);\n", "")]),
+    ("keeps all for who watches", REDIS, [("action.keep = window_.entries();", "action.keep = UINT64_MAX;")]),
+    ("forgets how large entries are", REDIS, [("    window_.told(result.kept);\n", "")]),
     ("gives up when a full Redis refuses to make the group", REDIS,
      [("action.step == RedisStep::kEnsureGroup) {", "false) {")]),
 ]

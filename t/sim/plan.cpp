@@ -24,6 +24,7 @@ LoadLimits draw_limits(Chance* chance) {
     limits.trim_interval_us = chance->among({int64_t{0}, 5 * kMs, 200 * kMs});
     limits.prune_interval_us = chance->among({10 * kSecondUs, 600 * kSecondUs});
     limits.ledger_keep_ms = chance->among({1, 2, 48}) * kHourMs;
+    limits.tail_window_bytes = chance->among({0U, 0U, 500U, 5000U, 32 * kMebibyte});
     return limits;
 }
 

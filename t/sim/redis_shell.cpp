@@ -110,6 +110,9 @@ RedisResult measure(const SimRedis& redis) {
     RedisResult result = inspect_groups(redis);
     result.stream.entries = redis.entries().size();
     result.stream.last_generated = redis.last_id();
+    result.kept = redis.kept();
+    result.stream.kept = result.kept.entries;
+    result.memory = redis.memory();
     return result;
 }
 
@@ -155,14 +158,22 @@ RedisResult perform_redis(World* world, unsigned consumer, const RedisAction& ac
         case RedisStep::kInspectPending:
             return inspect_pending(redis, action.group);
         case RedisStep::kTrim:
-            result.trimmed = redis.trim(action.from, 1 + world->chance.below(3));
+            result.trimmed = redis.trim(action.from, action.keep, 1 + world->chance.below(3));
             return result;
         case RedisStep::kInspectOldest:
             return inspect_oldest(redis);
         case RedisStep::kMeasure:
             return measure(redis);
         case RedisStep::kPublish:
-            return redis.full() ? failure(RedisStatus::kRefused) : RedisResult{};
+            if (redis.full()) {
+                return failure(RedisStatus::kRefused);
+            }
+            if (action.state.backlog_known) {
+                const TailKept& kept = action.state.kept;
+                redis.keep_told({kept.entries, kept.entry_bytes != 0 ? kept.entry_bytes
+                                                                     : redis.kept().entry_bytes});
+            }
+            return result;
         default:
             violated("a step that the simulated Redis does not know: %s", text_of(action).c_str());
     }

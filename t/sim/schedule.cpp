@@ -342,7 +342,11 @@ bool Schedule::trimming_left() const {
         bound = std::min(bound, group.last_delivered.next());
         bound = group.pending.empty() ? bound : std::min(bound, group.pending.front().id);
     }
-    return redis.can_trim(bound);
+    // However small they are; and where Redis is full because of it, nothing is kept.
+    constexpr uint64_t kEntryBytesAtLeast = 64;
+    const uint64_t keep =
+        redis.full() ? 0 : world_.plan.limits.tail_window_bytes / kEntryBytesAtLeast;
+    return redis.can_trim(bound, keep);
 }
 
 void Schedule::end_loaders() {

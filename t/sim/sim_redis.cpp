@@ -134,7 +134,7 @@ void SimRedis::acknowledge(GroupName name, const std::vector<StreamId>& ids) {
     }
 }
 
-size_t SimRedis::first_node_below(StreamId below) const {
+size_t SimRedis::first_node_below(StreamId below, uint64_t keep) const {
     size_t count = 0;
     const std::vector<StreamEntry>& entries = state_.entries;
     while (count < entries.size() && entries[count].node == entries.front().node) {
@@ -143,17 +143,24 @@ size_t SimRedis::first_node_below(StreamId below) const {
         }
         ++count;
     }
-    return count;
+    return entries.size() - count >= keep ? count : 0;
 }
 
-bool SimRedis::can_trim(StreamId below) const {
-    return first_node_below(below) != 0;
+bool SimRedis::can_trim(StreamId below, uint64_t keep) const {
+    return first_node_below(below, keep) != 0;
 }
 
-uint64_t SimRedis::trim(StreamId below, uint64_t nodes_max) {
+// In parts of what an entry takes.
+RedisMemory SimRedis::memory() const noexcept {
+    constexpr uint64_t kEntryBytes = 1000;
+    const bool limited = entries_max_ != SIZE_MAX;
+    return {state_.entries.size() * kEntryBytes, limited ? entries_max_ * kEntryBytes : 0};
+}
+
+uint64_t SimRedis::trim(StreamId below, uint64_t keep, uint64_t nodes_max) {
     uint64_t trimmed = 0;
     for (uint64_t node = 0; node < nodes_max; ++node) {
-        const size_t count = first_node_below(below);
+        const size_t count = first_node_below(below, keep);
         for (size_t i = 0; i < count; ++i) {
             watch_->entry_trimmed(state_.entries[i]);
         }

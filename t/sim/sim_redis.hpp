@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/load/tail_window.hpp"
 #include "daemon/stream_id.hpp"
 #include "t/sim/sim_edge.hpp"
 
@@ -74,11 +75,14 @@ class SimRedis {
     Claimed claim(unsigned consumer, int64_t idle_us, StreamId cursor, size_t count,
                   int64_t now_us);
     void acknowledge(GroupName name, const std::vector<StreamId>& ids);
-    uint64_t trim(StreamId below, uint64_t nodes_max);
+    uint64_t trim(StreamId below, uint64_t keep, uint64_t nodes_max);
     [[nodiscard]] std::optional<Delivered> oldest() const;
     [[nodiscard]] const Group& group(GroupName name) const { return state_.groups[index(name)]; }
     [[nodiscard]] bool exists() const noexcept { return state_.exists; }
     [[nodiscard]] bool full() const noexcept { return state_.entries.size() >= entries_max_; }
+    void keep_told(TailKept kept) noexcept { state_.kept = kept; }
+    [[nodiscard]] TailKept kept() const noexcept { return state_.kept; }
+    [[nodiscard]] RedisMemory memory() const noexcept;
 
     // What happens to it.
     void remove_stream();
@@ -98,7 +102,7 @@ class SimRedis {
     }
     [[nodiscard]] StreamId last_id() const noexcept { return state_.last_id; }
     [[nodiscard]] const StreamEntry* find(StreamId id) const;
-    [[nodiscard]] bool can_trim(StreamId below) const;
+    [[nodiscard]] bool can_trim(StreamId below, uint64_t keep) const;
 
   private:
     struct State {
@@ -107,11 +111,13 @@ class SimRedis {
         uint64_t added = 0;
         std::vector<StreamEntry> entries;  // in the order of ids
         Group groups[kGroupCount];
+        TailKept kept;
     };
 
     static constexpr size_t index(GroupName name) noexcept { return static_cast<size_t>(name); }
-    // How many entries the first node holds if all of them lie below this id; else 0.
-    [[nodiscard]] size_t first_node_below(StreamId below) const;
+    // How many entries the first node holds if all of them lie below this id, and so many are left;
+    // else 0.
+    [[nodiscard]] size_t first_node_below(StreamId below, uint64_t keep) const;
     static void deliver(Group* group, StreamId id, unsigned consumer, int64_t now_us);
 
     StreamWatch* watch_;

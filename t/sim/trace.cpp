@@ -33,6 +33,9 @@ std::string text_of(const RedisAction& action) {
     if (action.block_ms != 0) {
         text += " block " + std::to_string(action.block_ms);
     }
+    if (action.keep != 0) {
+        text += " keep " + std::to_string(action.keep);
+    }
     if (!action.group.empty()) {
         text += " of " + action.group;
     }

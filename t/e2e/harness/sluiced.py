@@ -26,6 +26,8 @@ class Sluiced(Process):
             "SLUICED_POSTGRES_READER_DSN": "user=sluice_reader",
             "SLUICED_POSTGRES_MIGRATOR_DSN": "user=sluice_migrator",
             "SLUICED_LOAD_LISTEN": f"unix:{folder}/load.sock",
+            # What is stored is gone, so that a test can tell that nothing is left in the stream.
+            "SLUICED_LOAD_TAIL_WINDOW_MB": "0",
             "SLUICED_SERVE_LISTEN": f"unix:{folder}/serve.sock",
             **(settings or {}),
         }

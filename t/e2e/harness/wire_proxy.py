@@ -89,6 +89,8 @@ class RedisProtocol:
     @staticmethod
     def _step(words):
         name = words[0].decode()
+        if name == "EVAL" and b"XTRIM" in words[1]:
+            name = "XTRIM"
         return name + " own" if name == "XREADGROUP" and words[-1] != b">" else name
 
     @staticmethod

@@ -49,6 +49,17 @@ void after_a_restart_of_redis_it_is_bounded_until_the_end_is_seen(void**) {
     assert_int_equal(count.entries(stream(200, 30), at(150, 20, 110)), 20 + 90);
 }
 
+void what_is_kept_for_who_watches_does_not_wait(void**) {
+    BacklogCount count;
+    StreamLength length = stream(100, 30);
+    length.kept = 20;
+    assert_int_equal(count.entries(length, at(50, 5)), 50);
+    // What Redis counts itself wants no help.
+    assert_int_equal(count.entries(length, at(50, 5, 50)), 55);
+    length.kept = 200;  // told before somebody trimmed by hand
+    assert_int_equal(count.entries(length, at(50, 5)), 5);
+}
+
 void entries_that_were_deleted_by_hand_do_not_wait(void**) {
     BacklogCount count;
     // Of ten not delivered all but one are gone, and Redis counts on as if they were there.
@@ -179,6 +190,7 @@ int main() {
     const CMUnitTest tests[] = {
         cmocka_unit_test(what_is_delivered_and_what_is_not_waits),
         cmocka_unit_test(after_a_restart_of_redis_it_is_bounded_until_the_end_is_seen),
+        cmocka_unit_test(what_is_kept_for_who_watches_does_not_wait),
         cmocka_unit_test(entries_that_were_deleted_by_hand_do_not_wait),
         cmocka_unit_test(an_entry_holds_what_those_before_it_held),
         cmocka_unit_test(the_rate_is_that_of_the_time_with_work),

@@ -1,5 +1,5 @@
 // Entries as they are judged: frames, plain ones, and those that become dead letters.
-#include "daemon/load/entry.hpp"
+#include "daemon/entry.hpp"
 
 #include <vector>
 

@@ -1,4 +1,4 @@
-#include "daemon/load/entry.hpp"
+#include "daemon/entry.hpp"
 
 #include <openssl/evp.h>
 
