@@ -47,6 +47,11 @@ void BodyStream::hang_up() {
     }
 }
 
+size_t BodyStream::waiting_bytes() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return bytes_;
+}
+
 bool BodyStream::reader_has_gone() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     pollfd client = {client_fd_, POLLRDHUP, 0};

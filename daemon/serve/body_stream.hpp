@@ -27,6 +27,8 @@ class BodyStream {
     void end(bool whole);
     // Now, whatever the reader has not taken yet: it may never take it.
     void hang_up();
+    // Written, and not taken by the reader yet.
+    [[nodiscard]] size_t waiting_bytes() const;
     // Has left, or hung up.
     [[nodiscard]] bool reader_has_gone() const;
 

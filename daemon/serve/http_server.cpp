@@ -17,7 +17,7 @@
 namespace sluice {
 namespace {
 
-constexpr unsigned kConnectionsMax = 1000;
+constexpr unsigned kConnectionsMax = 1000;  // of short requests
 constexpr unsigned kIdleTimeoutS = 60;
 constexpr size_t kStreamBlockBytes = 16384;
 
@@ -135,6 +135,11 @@ std::string_view Exchange::path() const noexcept {
     return std::string_view(target_).substr(0, target_.find('?'));
 }
 
+std::string_view Exchange::header(const char* name) const noexcept {
+    const char* const value = MHD_lookup_connection_value(connection_, MHD_HEADER_KIND, name);
+    return value == nullptr ? std::string_view() : value;
+}
+
 int Exchange::client_fd() const noexcept {
     const MHD_ConnectionInfo* info =
         MHD_get_connection_info(connection_, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -180,8 +185,8 @@ void HttpServer::start_on(int listen_fd) {
         this, MHD_OPTION_LISTEN_SOCKET, listen_fd_, MHD_OPTION_URI_LOG_CALLBACK,
         &HttpCallbacks::begin, this, MHD_OPTION_NOTIFY_COMPLETED, &HttpCallbacks::end, this,
         MHD_OPTION_UNESCAPE_CALLBACK, &HttpCallbacks::leave_escaped, nullptr,
-        MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_CONNECTION_TIMEOUT, kIdleTimeoutS,
-        MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax + long_connections_,
+        MHD_OPTION_CONNECTION_TIMEOUT, kIdleTimeoutS, MHD_OPTION_END);
     if (daemon_ == nullptr) {
         throw std::runtime_error("the HTTP server does not start");
     }

@@ -37,6 +37,8 @@ class Exchange {
     // As it came, undecoded.
     [[nodiscard]] std::string_view target() const noexcept { return target_; }
     [[nodiscard]] std::string_view path() const noexcept;  // up to the '?'
+    // Of a header that came with it; empty: none. Only within the handler.
+    [[nodiscard]] std::string_view header(const char* name) const noexcept;
     // The socket of who asks. Nothing is read from it until the answer, so that a hangup shows.
     [[nodiscard]] int client_fd() const noexcept;
     [[nodiscard]] bool client_has_gone() const noexcept;
@@ -78,6 +80,9 @@ class HttpServer {
     HttpServer(const HttpServer&) = delete;
     HttpServer& operator=(const HttpServer&) = delete;
 
+    // Before it starts: so many connections may be open for long, besides all others.
+    void make_room(unsigned connections) noexcept { long_connections_ = connections; }
+
     // "unix:/path" or "host:port"; throws std::runtime_error with what is wrong.
     void start(const std::string& listen);
     // On a socket that is another server's next. Whoever connects when this one is quiet waits in
@@ -106,6 +111,7 @@ class HttpServer {
     Over over_;
     MHD_Daemon* daemon_ = nullptr;
     int listen_fd_ = -1;
+    unsigned long_connections_ = 0;
     bool handed_ = false;
     std::mutex log_mutex_;
     LogLimit log_limit_{1000 * 1000};

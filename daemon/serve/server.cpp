@@ -13,6 +13,7 @@
 #include "daemon/serve/query_pool.hpp"
 #include "daemon/serve/server_metrics.hpp"
 #include "daemon/serve/settled.hpp"
+#include "daemon/serve/tail.hpp"
 
 namespace sluice {
 namespace {
@@ -21,6 +22,7 @@ constexpr int64_t kStopLookMs = 20;
 // Within this the request is there of whoever had connected.
 constexpr int64_t kConnectedMs = 100;
 constexpr std::string_view kLogsPath = "/api/logs";
+constexpr std::string_view kTailPath = "/api/logs/stream";
 constexpr std::string_view kStatsPath = "/api/stats";
 constexpr std::string_view kHitsPath = "/api/hits";
 constexpr std::string_view kLivePath = "/health/live";
@@ -39,6 +41,9 @@ Endpoint endpoint_of(std::string_view path) noexcept {
 
 // As it was answered.
 Endpoint endpoint_of(const Exchange& exchange) noexcept {
+    if (exchange.path() == kTailPath) {
+        return Endpoint::kTail;
+    }
     return exchange.is_stream() ? Endpoint::kExport : endpoint_of(exchange.path());
 }
 
@@ -48,15 +53,19 @@ class Api {
         : horizon_(settings),
           pool_(settings, &horizon_),
           exporter_(settings, &horizon_),
+          tail_(settings),
           server_([this](Exchange* exchange) { route(exchange); },
                   [this](const Exchange& exchange) {
                       figures_.answered(endpoint_of(exchange), exchange.status(),
                                         exchange.took_us());
-                  }) {}
+                  }) {
+        server_.make_room(static_cast<unsigned>(settings.serve_tail_clients));
+    }
 
     [[nodiscard]] HttpServer& server() noexcept { return server_; }
     [[nodiscard]] SettledHorizon& horizon() noexcept { return horizon_; }
     [[nodiscard]] Exporter& exporter() noexcept { return exporter_; }
+    [[nodiscard]] Tail& tail() noexcept { return tail_; }
 
     void apply(const Settings& settings) {
         pool_.apply(settings);
@@ -77,8 +86,9 @@ class Api {
                 break;
             case Endpoint::kMetrics:
                 response.content_type = kMetricsContentType;
-                response.body = server_metrics(figures_, server_.open_connections(),
-                                               pool_.figures(), exporter_.figures());
+                response.body =
+                    server_metrics(figures_, server_.open_connections(), pool_.figures(),
+                                   exporter_.figures(), tail_.figures());
                 break;
             default:
                 answer_query(exchange);
@@ -105,7 +115,7 @@ class Api {
 
     void answer(Exchange* exchange, const Query& query) {
         if (query.kind == QueryKind::kTail) {
-            exchange->answer(problem_response({404, "not_found", "Nothing is here."}));
+            tail_.submit(exchange, query);
         } else if (query.format != QueryFormat::kPage) {
             exporter_.submit(exchange, query);
         } else {
@@ -116,6 +126,7 @@ class Api {
     SettledHorizon horizon_;
     QueryPool pool_;
     Exporter exporter_;
+    Tail tail_;
     HttpFigures figures_;  // the server's thread alone
     HttpServer server_;
 };
@@ -148,6 +159,7 @@ bool drain(Api* api, Signals* signals) {
     Waited waited = wait_for_answers(server, began_us + kStopMs * 500, signals);
     if (waited == Waited::kTooLong) {
         api->exporter().cut_off();
+        api->tail().hang_up();
         waited = wait_for_answers(server, until_us, signals);
     }
     if (waited != Waited::kAllAnswered) {
@@ -175,14 +187,15 @@ int run_server(Service* service) {
                                     [&api](const Settings& changed) { api.apply(changed); }}));
     log_info("stopping: answers under way are finished first");
     api.horizon().stop();
+    api.tail().stop();
     if (!drain(&api, service->signals())) {
         log_warn("stopped without waiting any longer");
         _exit(1);
     }
     server.stop();
     log_info("server stopped");
-    if (!api.horizon().stopped()) {
-        // It waits for a Redis that hangs, and nobody for it.
+    if (!api.horizon().stopped() || !api.tail().stopped()) {
+        // One of them waits for a Redis that hangs, and nobody for it.
         _exit(0);
     }
     return 0;

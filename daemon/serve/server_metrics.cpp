@@ -7,13 +7,28 @@
 namespace sluice {
 namespace {
 
-constexpr const char* kEndpointNames[kEndpoints] = {"logs", "stats",   "hits", "export",
-                                                    "live", "metrics", "other"};
+constexpr const char* kEndpointNames[kEndpoints] = {"logs", "stats", "hits",    "export",
+                                                    "tail", "live",  "metrics", "other"};
 constexpr const char* kQueryEndNames[kQueryEnds] = {"done", "timeout", "failed", "client_gone",
                                                     "unreachable"};
 constexpr const char* kExportEndNames[kExportEnds] = {"done", "failed", "cut_off", "client_gone",
                                                       "refused"};
 constexpr uint64_t kMicroseconds = 1000000;
+
+void write_tail(const TailFigures& tail, MetricsText* text) {
+    text->gauge("sluice_tail_clients", "Clients that watch.", tail.clients);
+    text->counter("sluice_tail_events_total", "Records that they were shown, one by one.",
+                  tail.events);
+    text->counter("sluice_tail_dropped_records_total",
+                  "Records that they were not shown, as they were too slow.", tail.dropped);
+    text->counter("sluice_tail_gaps_total",
+                  "Times that one was told that what he missed is not there any more.", tail.gaps);
+    text->counter("sluice_tail_refused_clients_total", "Clients that there was no place for.",
+                  tail.refused);
+    text->family("sluice_tail_receipt_to_event_seconds", "histogram",
+                 "Records, by the time from their receipt at the edge to their events.");
+    tail.lag_ms.write(1000, text);
+}
 
 }  // namespace
 
@@ -43,7 +58,8 @@ void HttpFigures::write(MetricsText* text) const {
 }
 
 std::string server_metrics(const HttpFigures& http, uint64_t http_connections,
-                           const QueryFigures& queries, const ExportFigures& exports) {
+                           const QueryFigures& queries, const ExportFigures& exports,
+                           const TailFigures& tail) {
     return metrics_page("", [&](MetricsText* text) {
         http.write(text);
         text->family("sluice_db_queries_total", "counter",
@@ -73,6 +89,7 @@ std::string server_metrics(const HttpFigures& http, uint64_t http_connections,
                       exports.rows);
         text->gauge("sluice_server_running_exports", "Exports that are being sent.",
                     exports.running);
+        write_tail(tail, text);
     });
 }
 

@@ -14,7 +14,7 @@ inline constexpr uint64_t kAnswerBoundsUs[] = {
     500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000};
 using AnswerTimes = Histogram<kAnswerBoundsUs>;
 
-enum class Endpoint : uint8_t { kLogs, kStats, kHits, kExport, kLive, kMetrics, kOther };
+enum class Endpoint : uint8_t { kLogs, kStats, kHits, kExport, kTail, kLive, kMetrics, kOther };
 inline constexpr size_t kEndpoints = static_cast<size_t>(Endpoint::kOther) + 1;
 
 enum class QueryEnd : uint8_t { kDone, kTimeout, kFailed, kGone, kUnreachable };
@@ -38,6 +38,18 @@ struct ExportFigures {
     uint64_t running = 0;
 };
 
+inline constexpr uint64_t kTailLagBoundsMs[] = {5,   10,   25,   50,   100,   250,
+                                                500, 1000, 2500, 5000, 10000, 60000};
+
+struct TailFigures {
+    uint64_t clients = 0;
+    uint64_t events = 0;  // records, each as often as it was shown
+    uint64_t dropped = 0;
+    uint64_t gaps = 0;
+    uint64_t refused = 0;
+    Histogram<kTailLagBoundsMs> lag_ms;  // of each record that came, by two machines' clocks
+};
+
 // Not for several threads at once: the HTTP server's counts, and asks.
 class HttpFigures {
   public:
@@ -54,6 +66,7 @@ class HttpFigures {
 };
 
 [[nodiscard]] std::string server_metrics(const HttpFigures& http, uint64_t http_connections,
-                                         const QueryFigures& queries, const ExportFigures& exports);
+                                         const QueryFigures& queries, const ExportFigures& exports,
+                                         const TailFigures& tail);
 
 }  // namespace sluice

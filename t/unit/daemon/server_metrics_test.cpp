@@ -19,7 +19,7 @@ void requests_are_told_by_endpoint_and_status(void**) {
     http.answered(Endpoint::kLogs, 503, 1);
     http.answered(Endpoint::kOther, 404, -1);
     http.answered(Endpoint::kLogs, 0, 1);
-    const std::string page = server_metrics(http, 3, {}, {});
+    const std::string page = server_metrics(http, 3, {}, {}, {});
     const std::string requests = "sluice_http_requests_total{endpoint=\"";
     assert_has(page, requests + "logs\",status=\"200\"} 2");
     assert_has(page, requests + "logs\",status=\"503\"} 1");
@@ -40,7 +40,7 @@ void queries_are_told_by_how_they_ended(void**) {
     queries.connections = 4;
     queries.running = 1;
     queries.waiting = 5;
-    const std::string page = server_metrics({}, 0, queries, {});
+    const std::string page = server_metrics({}, 0, queries, {}, {});
     assert_has(page, "sluice_db_queries_total{end=\"done\"} 0");
     assert_has(page, "sluice_db_queries_total{end=\"timeout\"} 2");
     assert_has(page, "sluice_db_query_duration_seconds_bucket{le=\"2.5\"} 0");
@@ -56,7 +56,7 @@ void exports_are_told_by_how_they_ended(void**) {
     exports.ends[static_cast<size_t>(ExportEnd::kCutOff)] = 2;
     exports.rows = 7;
     exports.running = 1;
-    const std::string page = server_metrics({}, 0, {}, exports);
+    const std::string page = server_metrics({}, 0, {}, exports, {});
     assert_has(page, "sluice_server_exports_total{end=\"done\"} 0");
     assert_has(page, "sluice_server_exports_total{end=\"cut_off\"} 2");
     assert_has(page, "sluice_server_exported_rows_total 7");
@@ -69,7 +69,7 @@ void a_page_grows_until_everything_fits(void**) {
     for (int status = 100; status < 2000; ++status) {
         http.answered(Endpoint::kOther, status, 0);
     }
-    const std::string page = server_metrics(http, 0, {}, {});
+    const std::string page = server_metrics(http, 0, {}, {}, {});
     assert_true(page.size() > 100000);
     assert_has(page, "sluice_http_requests_total{endpoint=\"other\",status=\"1999\"} 1");
     assert_has(page, "sluice_server_waiting_queries 0");

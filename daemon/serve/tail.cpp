@@ -1,0 +1,430 @@
+#include "daemon/serve/tail.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include "daemon/clock.hpp"
+#include "daemon/pulse.hpp"
+#include "daemon/serve/problems.hpp"
+
+namespace sluice {
+namespace {
+
+constexpr int64_t kSecondUs = 1000 * 1000;
+constexpr int64_t kWaitMs = 200;  // for entries, while there is nothing else to do
+constexpr int64_t kLookUs = kSecondUs;
+constexpr int64_t kBeatUs = 10 * kSecondUs;
+constexpr int64_t kConnectPauseUs = kSecondUs / 2;
+constexpr int64_t kLogIntervalUs = 60 * kSecondUs;
+// An edge sends a frame again within seconds.
+constexpr size_t kFramesRemembered = 65536;
+// In one turn, so that nobody waits for those who come back.
+constexpr size_t kPlacesAtOnce = 32;
+constexpr uint64_t kEntriesAtOnce = 32;
+constexpr int kRetryAfterS = 10;
+
+HttpResponse response_of(const TailClient& client) {
+    HttpResponse response;
+    response.content_type = "text/event-stream";
+    response.stream = client.stream();
+    return response;
+}
+
+}  // namespace
+
+Tail::Tail(const Settings& settings)
+    : clients_max_(static_cast<size_t>(settings.serve_tail_clients)),
+      source_(settings),
+      recent_(kFramesRemembered),
+      log_limit_(kLogIntervalUs),
+      thread_([this] { run(); }) {}
+
+Tail::~Tail() {
+    stop();
+    thread_.join();
+}
+
+void Tail::submit(Exchange* exchange, const Query& query) {
+    TailPlace place;
+    const bool resumes = parse_tail_place(exchange->header("Last-Event-ID"), &place);
+    auto client = std::make_unique<TailClient>(query, resumes ? &place : nullptr);
+    HttpResponse response = response_of(*client);
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (stopping_) {
+            // Not refused: a browser would not come back.
+            client->stream()->end(true);
+        } else if (clients_.size() + coming_.size() >= clients_max_) {
+            ++figures_.refused;
+            response =
+                problem_response({503, "too_many_watchers", "As many watch the logs as may."});
+            response.retry_after_s = kRetryAfterS;
+        } else {
+            // Somebody new is shown what comes behind his answer, so where that is has to be known
+            // before it is given.
+            const bool later = !live_ && !resumes;
+            coming_.push_back({std::move(client), later ? exchange : nullptr});
+            asked_.notify_one();
+            if (later) {
+                return;
+            }
+        }
+    }
+    exchange->answer(std::move(response));
+}
+
+void Tail::stop() {
+    std::vector<Coming> coming;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        stopping_ = true;
+        coming.swap(coming_);
+        for (const Client& client : clients_) {
+            client->stream()->end(true);
+        }
+        asked_.notify_one();
+    }
+    for (const Coming& each : coming) {
+        each.client->stream()->end(true);
+        if (each.exchange != nullptr) {
+            each.exchange->answer(response_of(*each.client));
+        }
+    }
+}
+
+void Tail::hang_up() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (const Client& client : clients_) {
+        client->stream()->hang_up();
+    }
+}
+
+TailFigures Tail::figures() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    TailFigures figures = figures_;
+    figures.clients = clients_.size() + coming_.size();
+    return figures;
+}
+
+void Tail::run() noexcept {
+    pulse_as("tail");
+    try {
+        std::unique_lock<std::mutex> lock(mutex_);
+        while (!stopping_) {
+            if (clients_.empty() && coming_.empty()) {
+                live_ = false;
+                started_ = false;
+                lock.unlock();
+                source_.close();
+                lock.lock();
+                pulse_rest();
+                asked_.wait(lock, [this] { return stopping_ || !coming_.empty(); });
+            }
+            lock.unlock();
+            pulse();
+            turn();
+            lock.lock();
+        }
+    } catch (const std::exception& error) {
+        log_error("the tail stands still").with("error", error.what());
+    }
+    stopped_ = true;
+}
+
+void Tail::turn() {
+    const bool read = reach_redis() && read_on() && ask_places() && lead_on();
+    if (!read) {
+        failed();
+    }
+    if (steady_us() >= look_at_us_) {
+        look_at_us_ = steady_us() + kLookUs;
+        look_around();
+    }
+}
+
+bool Tail::reach_redis() {
+    if (source_.is_open()) {
+        return true;
+    }
+    return steady_us() >= connect_at_us_ && source_.connect() && begin_reading();
+}
+
+// At the stream's end; or where it was, when Redis was away meanwhile: then all go on from where
+// they are, if that is there.
+bool Tail::begin_reading() {
+    StreamId end;
+    if (!source_.find_end(&end)) {
+        return false;
+    }
+    if (started_) {
+        for (TailClient* client : those(TailClient::Pace::kLive)) {
+            if (TailPlace{} < client->place()) {
+                client->ask_again();
+            }
+        }
+    }
+    read_to_ = end;
+    started_ = true;
+    for (const Client& client : clients_) {
+        // Of those who came when it was away.
+        if (client->pace() == TailClient::Pace::kLive && !(TailPlace{} < client->place())) {
+            client->come_to(TailPlace::behind(end));
+        }
+    }
+    take_in(true);
+    return true;
+}
+
+// Redis is away: who comes is let in, and sees what comes when it is back.
+void Tail::failed() {
+    uint64_t left_out = 0;
+    if (steady_us() >= connect_at_us_) {
+        if (log_limit_.allow(steady_us(), &left_out)) {
+            log_warn("the tail cannot read the stream")
+                .with("error", source_.error())
+                .with("left_out", left_out);
+        }
+        source_.close();
+        connect_at_us_ = steady_us() + kConnectPauseUs;
+    }
+    take_in(false);
+    std::unique_lock<std::mutex> lock(mutex_);
+    pulse_rest();
+    asked_.wait_for(lock, std::chrono::milliseconds(kWaitMs), [this] { return stopping_; });
+    pulse();
+}
+
+void Tail::take_in(bool reading) {
+    std::vector<Coming> coming;
+    std::vector<std::pair<Exchange*, HttpResponse>> answers;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        live_ = reading;
+        coming.swap(coming_);
+        for (Coming& each : coming) {
+            TailClient& client = *each.client;
+            if (client.pace() == TailClient::Pace::kLive && started_) {
+                client.come_to(TailPlace::behind(read_to_));
+            }
+            if (each.exchange != nullptr) {
+                answers.emplace_back(each.exchange, response_of(client));
+            }
+            if (stopping_) {
+                client.stream()->end(true);
+            }
+            clients_.push_back(std::move(each.client));
+        }
+    }
+    for (auto& [exchange, response] : answers) {
+        exchange->answer(std::move(response));
+    }
+}
+
+std::vector<TailClient*> Tail::those(TailClient::Pace pace) const {
+    std::vector<TailClient*> found;
+    for (const Client& client : clients_) {
+        if (client->pace() == pace) {
+            found.push_back(client.get());
+        }
+    }
+    return found;
+}
+
+bool Tail::some_wait() const {
+    return std::any_of(clients_.begin(), clients_.end(), [](const Client& client) {
+        return client->pace() == TailClient::Pace::kAsking ||
+               (client->pace() == TailClient::Pace::kBehind && client->has_room());
+    });
+}
+
+bool Tail::read_on() {
+    TailEntries entries;
+    if (!source_.read_behind(read_to_, some_wait() ? 0 : kWaitMs, &entries)) {
+        return false;
+    }
+    // Also those who came while it waited.
+    take_in(true);
+    if (!entries.entries.empty()) {
+        show(entries, those(TailClient::Pace::kLive));
+        read_to_ = entries.entries.back().id;
+        const int64_t now_ms = wall_us() / 1000;
+        const std::lock_guard<std::mutex> lock(mutex_);
+        for (const Entry& entry : entries.entries) {
+            if (entry.error == FrameError::kNone) {
+                const int64_t lag_ms = now_ms - entry.frame.receive_time_ms;
+                figures_.lag_ms.seen(static_cast<uint64_t>(std::max<int64_t>(lag_ms, 0)),
+                                     entry.frame.records);
+            }
+        }
+    }
+    return true;
+}
+
+void Tail::show(const TailEntries& entries, const std::vector<TailClient*>& clients) {
+    for (const Entry& entry : entries.entries) {
+        // What the loader does not store, or not twice, is not shown.
+        if (entry.error == FrameError::kNone &&
+            recent_.is_first(entry.frame.producer_id, entry.id)) {
+            show_rows(entry, clients);
+        }
+        for (TailClient* client : clients) {
+            if (!client->stalled()) {
+                client->come_to(TailPlace::behind(entry.id));
+            }
+        }
+    }
+}
+
+// Each record is read once, and written once if anybody takes it.
+void Tail::show_rows(const Entry& entry, const std::vector<TailClient*>& clients) {
+    uint64_t events = 0;
+    std::string_view rows = entry.frame.rows;
+    for (uint64_t position = 0; !rows.empty(); ++position) {
+        const size_t end = std::min(rows.find('\n'), rows.size() - 1);
+        const TailPlace place{entry.id, position};
+        const bool good = record_.read(rows.substr(0, end));
+        rows.remove_prefix(end + 1);
+        BodyStream::Piece event;
+        for (TailClient* client : clients) {
+            if (!good || client->stalled() || !(client->place() < place) ||
+                !client->takes(record_)) {
+                continue;
+            }
+            if (event == nullptr) {
+                event = std::make_shared<const std::string>(
+                    record_.event(place, entry.frame.receive_time_ms));
+            }
+            events += client->show(event, place) ? 1 : 0;
+        }
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    figures_.events += events;
+}
+
+bool Tail::ask_places() {
+    std::vector<TailClient*> asking = those(TailClient::Pace::kAsking);
+    if (asking.empty()) {
+        return true;
+    }
+    asking.resize(std::min(asking.size(), kPlacesAtOnce));
+    StreamId end;
+    return source_.find_end(&end) &&
+           std::all_of(asking.begin(), asking.end(),
+                       [&](TailClient* client) { return ask_place(client, end); });
+}
+
+// The stream is trimmed from its beginning: where an entry is that was there, all behind it are.
+bool Tail::ask_place(TailClient* client, const StreamId& end) {
+    using Pace = TailClient::Pace;
+    const StreamId entry = client->place().entry;
+    if (!(entry < end)) {
+        // Nothing was added since, but for the rest of that entry; or Redis has lost what it had,
+        // and gives ids anew.
+        if (end < entry) {
+            tell_gap(client, "state_lost", TailPlace::behind(end));
+        }
+        client->follow(read_to_ < client->place().entry ? Pace::kLive : Pace::kBehind, false);
+        return true;
+    }
+    TailEntries found;
+    if (!source_.read_range(to_string(entry), to_string(entry), 1, &found)) {
+        return false;
+    }
+    if (!found.entries.empty()) {
+        // Not read yet by this server: it will come.
+        client->follow(read_to_ < entry ? Pace::kLive : Pace::kBehind, true);
+        return true;
+    }
+    if (!source_.read_range("-", "+", 1, &found)) {
+        return false;
+    }
+    const bool older_are_there = !found.entries.empty() && found.entries[0].id < entry;
+    tell_gap(client, older_are_there ? "state_lost" : "window_passed", client->place());
+    client->follow(Pace::kBehind, false);
+    return true;
+}
+
+void Tail::tell_gap(TailClient* client, const char* reason, const TailPlace& go_on_behind) {
+    client->gap(reason, go_on_behind);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++figures_.gaps;
+}
+
+// A piece of the stream for who is furthest behind, and for all who are within it. Begins with the
+// entry where he is, which shows that nothing was trimmed behind him.
+bool Tail::lead_on() {
+    std::vector<TailClient*> behind = those(TailClient::Pace::kBehind);
+    behind.erase(std::remove_if(behind.begin(), behind.end(),
+                                [](TailClient* client) { return !client->has_room(); }),
+                 behind.end());
+    if (behind.empty()) {
+        return true;
+    }
+    TailClient* const last =
+        *std::min_element(behind.begin(), behind.end(),
+                          [](TailClient* a, TailClient* b) { return a->place() < b->place(); });
+    const StreamId from = last->place().entry;
+    TailEntries piece;
+    if (!source_.read_range(to_string(from), to_string(read_to_), kEntriesAtOnce, &piece)) {
+        return false;
+    }
+    if (last->holds_on() && (piece.entries.empty() || piece.entries[0].id != from)) {
+        last->ask_again();
+        return true;
+    }
+    const bool is_rest = piece.entries.size() < kEntriesAtOnce;
+    const StreamId to = is_rest ? std::max(read_to_, from) : piece.entries.back().id;
+    behind.erase(std::remove_if(behind.begin(), behind.end(),
+                                [&](TailClient* client) { return to < client->place().entry; }),
+                 behind.end());
+    for (TailClient* client : behind) {
+        client->try_again();
+    }
+    show(piece, behind);
+    for (TailClient* client : behind) {
+        if (client->stalled()) {
+            continue;
+        }
+        client->come_to(TailPlace::behind(to));
+        client->follow(is_rest ? TailClient::Pace::kLive : TailClient::Pace::kBehind, !is_rest);
+    }
+    return true;
+}
+
+// Once a second: who has left, what is to be told, and whether Redis gives ids anew, below those
+// that were read, so that nothing would ever be behind them.
+void Tail::look_around() {
+    StreamId end;
+    if (started_ && source_.is_open() && source_.find_end(&end) && end < read_to_) {
+        for (TailClient* client : those(TailClient::Pace::kLive)) {
+            client->ask_again();
+        }
+        read_to_ = end;
+    }
+    const bool beat = steady_us() >= beat_at_us_;
+    if (beat) {
+        beat_at_us_ = steady_us() + kBeatUs;
+    }
+    uint64_t dropped = 0;
+    for (const Client& client : clients_) {
+        client->tell_dropped();
+        if (beat) {
+            client->beat();
+        }
+        dropped += client->take_dropped();
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    figures_.dropped += dropped;
+    const auto gone = std::remove_if(clients_.begin(), clients_.end(), [](const Client& client) {
+        if (!client->stream()->reader_has_gone()) {
+            return false;
+        }
+        client->stream()->end(false);
+        return true;
+    });
+    clients_.erase(gone, clients_.end());
+}
+
+}  // namespace sluice

@@ -1,0 +1,65 @@
+#include "daemon/serve/tail_client.hpp"
+
+#include <utility>
+
+namespace sluice {
+namespace {
+
+constexpr size_t kRoomBytes = 256 * 1024;
+
+}  // namespace
+
+// Comes back soon: what he misses meanwhile he is shown then.
+TailClient::TailClient(const Query& query, const TailPlace* resume_at)
+    : filter_(query), stream_(std::make_shared<BodyStream>(kRoomBytes)) {
+    if (resume_at != nullptr) {
+        pace_ = Pace::kAsking;
+        place_ = *resume_at;
+    }
+    write("retry: 1000\n\n");
+}
+
+bool TailClient::write(std::string text) {
+    return stream_->write(std::make_shared<const std::string>(std::move(text)));
+}
+
+bool TailClient::has_room() const {
+    return stream_->waiting_bytes() <= kRoomBytes / 2;
+}
+
+void TailClient::gap(const char* reason, const TailPlace& go_on_behind) {
+    // Small, and told to who has just come, or has room.
+    write("event: gap\ndata: {\"after\":\"" + to_string(place_) + "\",\"reason\":\"" + reason +
+          "\"}\n\n");
+    place_ = go_on_behind;
+}
+
+bool TailClient::show(const BodyStream::Piece& event, const TailPlace& place) {
+    tell_dropped();
+    const bool shown = dropped_ == 0 && stream_->write(event);
+    if (!shown && pace_ == Pace::kBehind) {
+        stalled_ = true;
+        return false;
+    }
+    come_to(place);
+    dropped_ += shown ? 0 : 1;
+    dropped_new_ += shown ? 0 : 1;
+    return shown;
+}
+
+void TailClient::tell_dropped() {
+    if (dropped_ != 0 && has_room() &&
+        write("event: dropped\ndata: {\"records\":" + std::to_string(dropped_) + "}\n\n")) {
+        dropped_ = 0;
+    }
+}
+
+// With the id of the place, so that who is shown little comes back to where he was, too.
+void TailClient::beat() {
+    if (dropped_ == 0) {
+        const bool known = TailPlace{} < place_;
+        write((known ? "id: " + to_string(place_) + "\n" : std::string()) + ":\n\n");
+    }
+}
+
+}  // namespace sluice
