@@ -150,11 +150,12 @@ bool SimRedis::can_trim(StreamId below, uint64_t keep) const {
     return first_node_below(below, keep) != 0;
 }
 
-// In parts of what an entry takes.
+// In parts of what an entry takes; what there is besides takes as much as one.
 RedisMemory SimRedis::memory() const noexcept {
     constexpr uint64_t kEntryBytes = 1000;
     const bool limited = entries_max_ != SIZE_MAX;
-    return {state_.entries.size() * kEntryBytes, limited ? entries_max_ * kEntryBytes : 0};
+    return {(state_.entries.size() + 1) * kEntryBytes,
+            limited ? (entries_max_ + 1) * kEntryBytes : 0};
 }
 
 uint64_t SimRedis::trim(StreamId below, uint64_t keep, uint64_t nodes_max) {
