@@ -4,6 +4,7 @@ record takes from its 200 to its event, what the server takes for it, and what i
 import argparse
 import http.client
 import json
+import multiprocessing
 import selectors
 import socket
 import statistics
@@ -18,13 +19,19 @@ SENDERS = 4
 
 
 class Watchers:
-    """All on one thread. Of each event only the message is looked at: when it was sent."""
+    """All in a process of their own, so that they take nothing from who sends. Of each event only the
+    message is looked at: when it was sent."""
 
     def __init__(self, port, count):
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=self._run, args=(port, count, theirs))
+        self.process.start()
+        self.pipe.recv()
+
+    def _run(self, port, count, pipe):
         self.selector = selectors.DefaultSelector()
         self.ways_s = []
         self.other = 0
-        self.stopping = False
         self.rests = {}
         for number in range(count):
             client = socket.create_connection(("127.0.0.1", port))
@@ -32,11 +39,15 @@ class Watchers:
                            "Host: here\r\n\r\n".encode())
             self.rests[client] = b""
             self.selector.register(client, selectors.EVENT_READ)
-        self.thread = threading.Thread(target=self._run)
-        self.thread.start()
-
-    def _run(self):
-        while not self.stopping:
+        pipe.send("open")
+        expected = None
+        while True:
+            if pipe.poll():
+                expected, deadline = pipe.recv(), time.monotonic() + 20
+            if expected is not None and (
+                    len(self.ways_s) >= expected or time.monotonic() > deadline):
+                pipe.send((sorted(self.ways_s), self.other))
+                return
             for key, _ in self.selector.select(0.1):
                 data = key.fileobj.recv(1 << 16)
                 if not data:
@@ -49,15 +60,19 @@ class Watchers:
         for event in events:
             at = event.find(b'"message":"')
             if at >= 0:
-                self.ways_s.append((now, float(event[at + 11:event.index(b'"', at + 11)])))
+                sent = float(event[at + 11:event.index(b'"', at + 11)])
+                self.ways_s.append(now - sent)
             elif b"event:" in event:
                 self.other += 1
 
+    def seen(self, expected):
+        """How long each record took, and how many other events there were; once all are there."""
+        self.pipe.send(expected)
+        return self.pipe.recv()
+
     def close(self):
-        self.stopping = True
-        self.thread.join()
-        for client in self.rests:
-            client.close()
+        self.process.kill()
+        self.process.join()
 
 
 def send(port, devices, rate, until, sent):
@@ -95,14 +110,10 @@ def run(stack, watchers, devices, rate, seconds):
               "server_cpu": (cpu_seconds(stack.server.pid) - cpu) / seconds,
               "server_mb": resident_bytes(stack.server.pid) / 1e6}
     if watchers:
-        deadline = time.monotonic() + 20
-        while len(watchers.ways_s) < total and time.monotonic() < deadline:
-            time.sleep(0.05)
-        ways = sorted(now - then for now, then in watchers.ways_s)
-        result |= {"shown": len(ways), "sent": total, "gaps_and_drops": watchers.other,
+        ways, other = watchers.seen(total)
+        result |= {"shown": len(ways), "sent": total, "gaps_and_drops": other,
                    "p50_ms": statistics.median(ways) * 1000,
                    "p99_ms": ways[int(len(ways) * 0.99)] * 1000, "max_ms": ways[-1] * 1000}
-        watchers.ways_s.clear()
     print(json.dumps({name: round(value, 2) for name, value in result.items()}), flush=True)
     return result
 
