@@ -26,7 +26,9 @@ FAMILIES = {
         "http_requests_total http_request_duration_seconds db_queries_total"
         " db_query_duration_seconds active_connections server_running_queries"
         " server_waiting_queries server_gives_way"
-        " server_exports_total server_exported_rows_total server_running_exports").split()
+        " server_exports_total server_exported_rows_total server_running_exports"
+        " tail_clients tail_events_total tail_dropped_records_total tail_gaps_total"
+        " tail_refused_clients_total tail_receipt_to_event_seconds").split()
 }
 
 
