@@ -66,6 +66,7 @@ class Import {
 
     bool connect();
     bool find_source();
+    bool is_of_others();
     bool begin_or_go_on();
     bool import_all();
     bool open_cursor(Transaction* reading);
@@ -94,7 +95,8 @@ bool Import::lost(const char* whose, const PgConnection& connection) {
 }
 
 int Import::run() {
-    const bool done = connect() && find_source() && begin_or_go_on() && import_all();
+    const bool done =
+        connect() && find_source() && is_of_others() && begin_or_go_on() && import_all();
     printf("%s records taken over, %s refused and kept as dead letters\n",
            human_count(taken_).c_str(), human_count(refused_).c_str());
     if (!done) {
@@ -135,6 +137,23 @@ bool Import::find_source() {
     source_ = std::string(rows.text(0, 0));
     table_ = std::string(rows.text(0, 1));
     name_ = std::string(rows.text(0, 2));
+    return true;
+}
+
+// Taken over from itself, all would be there twice, and twice again each time.
+bool Import::is_of_others() {
+    const PgRows own = to_.query(
+        "SELECT EXISTS (SELECT FROM pg_control_system(), pg_database AS d,"
+        " pg_partition_tree('logs'::regclass) AS ours WHERE d.datname = current_database()"
+        " AND system_identifier || '/' || d.oid || '/' || ours.relid::oid = $1)",
+        {source_.c_str()});
+    if (!own) {
+        return lost("postgres", to_);
+    }
+    if (own.text(0, 0) == "t") {
+        error_ = name_ + " is Sluice's own: --from and --table say where the other system's is";
+        return false;
+    }
     return true;
 }
 

@@ -313,6 +313,24 @@ def test_mistakes_are_told(stack, old):
         stack.postgres.connect("nowhere")
 
 
+def test_what_was_taken_over_is_not_taken_over_from(stack, old):
+    old.add()
+    old.run()
+    day = query(stack, "SELECT tableoid::regclass::text FROM logs")[0][0]
+    own = stack.postgres.dsn + " user=sluice"
+    for table in ("logs", day):
+        done = stack.loader.run("import", "--from", own, "--table", table)
+        assert done.returncode == 1 and f"public.{table} is Sluice's own: " in done.stderr
+    assert query(stack, "SELECT count(*) FROM logs") == [(1,)]
+    # A table of the other system may stand in the same database.
+    query(stack, "CREATE SCHEMA before; " + TABLE.replace("TABLE logs", "TABLE before.logs") + ";"
+          "INSERT INTO before.logs (device_id, log_level, message) VALUES ('d', 'INFO', 'm')"
+          " RETURNING id")
+    done = stack.loader.run("import", "--from", own, "--table", "before.logs")
+    assert done.returncode == 0, done.stderr
+    assert query(stack, "SELECT count(*) FROM logs") == [(2,)]
+
+
 def test_progress_at_a_terminal(stack, old):
     old.add_many(30000)
     stack.loader.before_start()
