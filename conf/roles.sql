@@ -42,12 +42,14 @@ BEGIN
         pg_catalog.lo_from_bytea(oid, bytea) FROM PUBLIC;
 
     -- What another role has made before: its tables with their partitions (also those that are not
-    -- attached any more, and shall be dropped), the sequence, the type and the functions.
+    -- attached any more, and shall be dropped), the sequence, the type and the functions. Logs
+    -- without partitions are those of another system.
     FOR mine IN
         SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass
         FROM pg_class c LEFT JOIN pg_inherits ON inhrelid = c.oid
         WHERE relnamespace = home::regnamespace AND relkind IN ('r', 'p', 'S')
             AND relowner <> 'sluice_migrator'::regrole
+            AND NOT (relname = 'logs' AND relkind = 'r')
             AND (relname IN ('schema_migrations', 'logs', 'ledger', 'counters', 'counters_hour',
                              'counters_day', 'devices', 'dead_letters', 'idempotency', 'imports',
                              'log_id_blocks')

@@ -1,6 +1,9 @@
 // sluiced load | serve | migrate: the daemons, and what prepares the database for them.
 #include <unistd.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "daemon/commands/commands.hpp"
 #include "daemon/load/loader.hpp"
 #include "daemon/log.hpp"
@@ -16,6 +19,8 @@ constexpr Option kPidFile = {"--pid-file", true};
 // Of a migration: an index of many rows takes its time.
 constexpr int64_t kMigrateTimeoutMs = 24LL * 3600 * 1000;
 constexpr std::string_view kNoRight = "42501";
+// A table, or a type.
+constexpr std::string_view kThereAlready[] = {"42P07", "42710"};
 
 // run_loader or run_server, with what both need.
 int run_daemon(const Arguments& arguments, std::vector<std::string> sections,
@@ -75,6 +80,11 @@ int run_migrate(const Arguments& arguments) {
         line.with("sqlstate", error.sqlstate).with("error", error.message);
         if (error.sqlstate == kNoRight) {
             line.with("todo", todo_without_right(&connection));
+        } else if (std::find(std::begin(kThereAlready), std::end(kThereAlready), error.sqlstate) !=
+                   std::end(kThereAlready)) {
+            line.with("todo",
+                      "is that of another system? Give Sluice a database of its own in"
+                      " postgres.dsn; sluiced import takes over the logs of the other one");
         }
         return kExitFailed;
     }

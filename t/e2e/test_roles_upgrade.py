@@ -192,3 +192,19 @@ def test_a_loader_goes_on_while_tables_are_handed_over(stack):
     stack.wait_rows(3)
     wait_until(lambda: api.logs("pump-7", f"?limit={int(time.time()) % 900 + 10}").json["total"] == 3,
                10, "the reader reads")
+
+
+def test_the_table_of_another_system_stays_as_it_is(make_stack):
+    """The first thing that is tried where there was another system: its database."""
+    stack = make_stack()
+    stack.postgres.start()
+    Session(stack, "sluice", "postgres").run("CREATE DATABASE theirs")
+    database = Database(stack, "theirs")
+    database.run("CREATE TABLE logs (id serial PRIMARY KEY, message text)")
+    assert database.psql(ROOT / "conf" / "roles.sql").returncode == 0
+    done = database.migrate("sluice_migrator")
+    assert done.returncode == 1
+    assert 'relation \\"logs\\" already exists' in done.stderr
+    assert "Give Sluice a database of its own in postgres.dsn" in done.stderr
+    assert database.run("SELECT pg_get_userbyid(relowner)::text, count(*) OVER () FROM pg_class"
+                        " WHERE relname = 'logs'") == [("sluice", 1)]
