@@ -86,8 +86,9 @@ void RedisAsking::run() {
             redis_.ask({"XREVRANGE", settings_.redis_stream, "+", "-", "COUNT", kEntriesSampled});
         std::vector<int64_t> times_ms;
         const double seconds = static_cast<double>(second.at_us - first.at_us) / 1e6;
-        const Amount added =
-            sizes_of(newest, &times_ms).of(second.stream.added - first.stream.added);
+        const uint64_t entries = second.stream.added - first.stream.added;
+        const Amount added = sizes_of(newest, &times_ms).of(entries);
+        report_.intake_entries = static_cast<uint64_t>(static_cast<double>(entries) / seconds);
         report_.intake = {static_cast<uint64_t>(static_cast<double>(added.records) / seconds),
                           static_cast<uint64_t>(static_cast<double>(added.bytes) / seconds)};
         ask_backlog(second.stream);

@@ -9,6 +9,8 @@ namespace sluice {
 namespace {
 
 constexpr size_t kDaysShown = 7;
+// Of Redis' memory, besides its rows, as measured: 50 to 60 (conf/README.md, "Sizing").
+constexpr uint64_t kEntryBytes = 64;
 
 std::string line(const char* name, const std::string& text) {
     std::string head(name);
@@ -167,7 +169,8 @@ std::optional<double> hold_seconds(const RedisStatusReport& redis) {
     }
     const uint64_t left =
         redis.bytes_max > *redis.used_bytes ? redis.bytes_max - *redis.used_bytes : 0;
-    return static_cast<double>(left) / static_cast<double>(redis.intake->bytes);
+    return static_cast<double>(left) /
+           static_cast<double>(redis.intake->bytes + redis.intake_entries * kEntryBytes);
 }
 
 std::optional<double> drain_seconds(const RedisStatusReport& redis) {

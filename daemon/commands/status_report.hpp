@@ -26,6 +26,7 @@ struct RedisStatusReport {
     Amount backlog;
     std::optional<double> oldest_age_s;  // of what waits; none if nothing does
     std::optional<Amount> intake;        // a second, now
+    uint64_t intake_entries = 0;         // the same, as entries
 };
 
 struct PartitionStatus {

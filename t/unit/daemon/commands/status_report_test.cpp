@@ -81,6 +81,9 @@ void what_is_unknown_is_null(void**) {
 void how_long_redis_holds(void**) {
     RedisStatusReport redis = busy().redis;
     assert_true(*hold_seconds(redis) == 200);
+    // Each entry takes memory besides its rows: half of all, of small records one by one.
+    redis.intake_entries = redis.intake->bytes / 64;
+    assert_true(*hold_seconds(redis) == 100);
     redis.used_bytes = redis.bytes_max + 1;
     assert_true(*hold_seconds(redis) == 0);
     redis.intake->bytes = 0;
