@@ -55,6 +55,7 @@ class RightsCheck {
     void tell_rights(const Who& who, const RightsJudgement& judgement);
     void tell_way(const Who& who, const PgConnection& connection);
     void check_reader(PgOptions options);
+    void check_migrator(PgOptions options);
     bool check_owner(const Settings& settings);
 
     PgConnection& loader_;
@@ -71,6 +72,12 @@ bool RightsCheck::run(const Settings& settings, const PgOptions& options) {
     PgOptions of_reader = options;
     of_reader.login = pg_login_of(settings, PgUser::kReader);
     check_reader(std::move(of_reader));
+    if (!settings.postgres_migrator_dsn.empty() ||
+        !settings.postgres_migrator_password_file.empty()) {
+        PgOptions of_migrator = options;
+        of_migrator.login = pg_login_of(settings, PgUser::kMigrator);
+        check_migrator(std::move(of_migrator));
+    }
     return check_owner(settings);
 }
 
@@ -129,6 +136,17 @@ void RightsCheck::check_reader(PgOptions options) {
     }
     tell_way(kReader, reader);
     tell_rights(kReader, judgement);
+}
+
+// Nothing that runs needs it, so that it would be found out on the day on which it is needed.
+void RightsCheck::check_migrator(PgOptions options) {
+    PgConnection migrator(std::move(options));
+    if (!migrator.connect()) {
+        add(Verdict::kWarn, "postgres_migrator_connection",
+            "the migrator's login: " + migrator.error().message,
+            "are postgres.migrator_dsn and postgres.migrator_password_file right, and may this"
+            " role connect (pg_hba.conf)? sluiced migrate, import and dead-letters log in so");
+    }
 }
 
 // Who owns the tables, as that one runs what loaders run on them.

@@ -478,6 +478,16 @@ def test_a_reader_that_cannot_log_in(stack):
     assert "secret" not in json.dumps(Checked(stack.loader).findings)
 
 
+def test_a_migrator_that_cannot_log_in(stack):
+    stack.loader.settings["SLUICED_POSTGRES_MIGRATOR_DSN"] = "user=nobody password=secret"
+    assert trouble(stack) == {"postgres_migrator_connection": "warn"}
+    assert "nobody" in message(stack, "postgres_migrator_connection")
+    assert "secret" not in json.dumps(Checked(stack.loader).findings)
+    stack.loader.settings["SLUICED_POSTGRES_MIGRATOR_DSN"] = ""
+    stack.loader.settings["SLUICED_POSTGRES_MIGRATOR_PASSWORD_FILE"] = "/nowhere"
+    assert "/nowhere: No such file" in message(stack, "postgres_migrator_connection")
+
+
 def test_who_owns_the_tables(stack):
     stack.loader.settings["SLUICED_POSTGRES_MIGRATOR_DSN"] = "user=sluice_loader"
     assert trouble(stack) == {"postgres_owner": "FAIL"}
