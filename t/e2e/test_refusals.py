@@ -117,7 +117,8 @@ def test_other_media_types_are_415(api):
 
 
 def test_unknown_paths_are_404(api):
-    check_problem(api.get("/nowhere"), 404)
+    for path in ("/nowhere", "/nowhere.html", "/pages/nowhere.js", "/pages/", "/docs/"):
+        check_problem(api.get(path), 404)
 
 
 def test_unknown_fields_are_ignored(stack, api):
