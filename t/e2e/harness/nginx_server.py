@@ -49,6 +49,9 @@ class NginxServer(Process):
         module = self.folder / "app" / "modules" / build.MODULE.name
         if not module.is_symlink():
             module.symlink_to(build.MODULE)
+        www = self.folder / "app" / "www"
+        if not www.is_symlink():
+            www.symlink_to(build.ROOT / "conf" / "www")
         self.conf_path.write_text(self.conf)
 
     def command(self, *more):
