@@ -5,6 +5,7 @@ Each test makes one part of the system answer in all ways that it can; every ans
 the description as it comes (harness/contract.py). The last test looks for what never came."""
 
 import gzip
+import http.client
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import zlib
 import pytest
 
 from harness import choices
+from harness.api import Answer
 from harness.build import ROOT
 from harness.contract import Contract
 from harness.description import Description
@@ -311,6 +313,7 @@ def test_a_system_that_is_behind(make_stack, contract):
 
 READING = {"getLogs": "/api/logs", "getDeviceLogs": "/api/logs/pump-7", "getStats": "/api/stats",
            "getHits": "/api/hits"}
+TAIL = "/api/logs/stream"
 QUERY_CPP = (ROOT / "common" / "query.cpp").read_text()
 PARAMETERS_THERE_ARE = set(re.findall(r'^    \{"(\w+)", (?:kOf|on\()', QUERY_CPP, re.M))
 
@@ -372,6 +375,11 @@ def test_parameters_are_validated_as_described(watched, description):
                 answer = api.get(f"{path}?{query(name, quoted(value))}")
                 assert (answer.status, answer.json["parameter"]) == (400, name), (operation, name, value)
     assert described == PARAMETERS_THERE_ARE
+    operation = description.operation("watchLogs")
+    for name in PARAMETERS_THERE_ARE:
+        code = "bad_parameter" if name in operation.names("query") else "unknown_parameter"
+        assert api.get(f"{TAIL}?{name}={WRONG}").json["code"] == code, name
+    assert api.get(f"{TAIL}?q=a&q=a").json["code"] == "duplicate_parameter"
     for path in ("/api/logs?level=INFO&level=INFO", "/api/logs/d?level=INFO&level=INFO",
                  "/api/hits?level=INFO&level=INFO"):
         assert api.get(path).json["code"] == "duplicate_parameter"
@@ -431,6 +439,42 @@ def test_answers_that_are_not_the_logs(watched):
     assert api.get("/api/logs/" + "x" * 51).json["code"] == "bad_parameter"
     assert api.batch(of_devices(f"{n}{'x' * 49}" for n in range(10))).status == 200
     wait_until(lambda: api.get("/api/stats", **{"Accept-Encoding": "gzip"}).headers["Vary"], 15)
+
+
+def watch(contract, stack, until, **headers):
+    """The live tail, up to this text: what came, which is as described so far."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.nginx.port, timeout=20)
+    connection.request("GET", TAIL, headers=headers)
+    response = connection.getresponse()
+    body = b""
+    while until not in body:
+        piece = response.read1(65536)
+        assert piece, body
+        body += piece
+    contract.see(TAIL, Answer(response.status, response.headers, body))
+    return connection, body.decode()
+
+
+def test_the_live_tail(make_stack, contract):
+    stack = make_stack(workers=1, serve={"SLUICED_SERVE_TAIL_CLIENTS": "1"}).start()
+    api = contract.api(stack)
+    first, _ = watch(contract, stack, b"retry: 1000\n\n")
+    assert api.get(TAIL).json["code"] == "too_many_watchers"
+    first.close()
+    place = api.log(message="one").json["message_id"]
+    api.log(message="two")
+
+    def resumed():
+        try:
+            return watch(contract, stack, b"two", **{"Last-Event-ID": place})
+        except AssertionError:
+            return None
+
+    again, body = wait_until(resumed, 10, "there is a place again")
+    assert '"message":"two"' in body and '"message":"one"' not in body
+    again.close()
+    assert api.request("POST", TAIL, "x").json["code"] == "method_not_allowed"
+    assert api.request("GET", TAIL, "x" * 2000).json["code"] == "body_too_large"
 
 
 def test_a_search_that_stops_early(make_stack, contract):
@@ -521,11 +565,13 @@ def test_readers_who_are_not_let_in(chosen):
     for path in READING.values():
         answer = api.get(path)
         assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="logs"')
+    assert api.get(TAIL).json["code"] == "unauthorized"
     # Whoever may read: the pages tell of nothing that is stored.
     assert {api.get(path).status for path in ("/docs", "/redoc", "/openapi.json", "/health/live")} == {200}
     api = chosen("read-address")
     for path in READING.values():
         assert api.get_from("127.0.0.2", path).json["code"] == "forbidden"
+    assert api.get_from("127.0.0.2", TAIL).json["code"] == "forbidden"
 
 
 # Watching, and the description
@@ -577,10 +623,10 @@ def test_every_location_is_described_and_the_other_way_round(description, contra
 
 
 def test_every_endpoint_of_queries_is_described_or_not_there(description, watched):
-    _, api = watched
+    api = watched[0].api()
     for path in re.findall(r'\{QueryKind::k\w+, "([^"]+)"\}', QUERY_CPP):
         is_described = path in {one.path for one in description.operations}
-        assert is_described == (api.get(path).status != 404), path
+        assert is_described == (api.request("HEAD", path).status != 404), path
 
 
 def test_every_code_of_the_sources_is_described(description):

@@ -264,6 +264,26 @@ def test_forms_send_what_they_say(here, browser):
         "device_id is required.")
 
 
+def test_the_live_tail_is_shown_as_it_comes_until_it_is_stopped(here, browser):
+    open_page(here, "/docs")
+    fill(browser, "watchLogs", device_id="watched")
+    browser.js("document.querySelector('#watchLogs .send').click()")
+    shown = "return document.querySelector('#watchLogs .answer .body').textContent"
+    wait_until(lambda: "retry: 1000" in browser.js(shown), 10, "it has begun")
+    api = Api(here.nginx.port)
+    assert api.log("watched", message=HOSTILE).status == 200
+    wait_until(lambda: "<img src=x onerror=" in browser.js(shown), 5, "it is shown")
+    assert "U+202E" in browser.js(shown) and browser.js("return window.broken") is None
+    browser.js("document.querySelector('#watchLogs .stop').click()")
+    wait_until(lambda: "Stopped." in browser.js(
+        "return document.querySelector('#watchLogs .status').textContent"), 5, "it is stopped")
+    before = browser.js(shown)
+    assert api.log("watched", message="later").status == 200
+    wait_until(lambda: len(api.get("/api/logs/watched").json["data"]) == 2, 10, "it is stored")
+    api.close()
+    assert browser.js(shown) == before
+
+
 def test_what_a_page_may_do_is_little(here, browser):
     open_page(here, "/docs")
     with urllib.request.urlopen(here.url + "/docs") as answer:

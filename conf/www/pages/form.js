@@ -75,7 +75,7 @@ export function makeForm(description, operation) {
   const body = operation.requestBody === undefined ? null : makeBody(operation.requestBody.content, id);
   const accept = acceptOf(operation, id);
   const send = element("button", { type: "submit", class: "send" }, "Send");
-  const stop = element("button", { type: "button", disabled: "" }, "Stop");
+  const stop = element("button", { type: "button", class: "stop", disabled: "" }, "Stop");
   const file = element("a", { class: "button", download: "" }, "Save as a file");
   const curl = element("pre", { class: "curl", tabindex: "0", "aria-label": "The same with curl" });
   const answer = new Answer();
