@@ -437,6 +437,7 @@ def test_answers_that_are_not_the_logs(watched):
         api.close()
         assert api.get(f"{path}?limit=1", **{"Accept-Encoding": "gzip"}).status in (200, 400)
     assert api.get("/api/logs/" + "x" * 51).json["code"] == "bad_parameter"
+    assert api.get("/api/logs/pump/7").json["code"] == "not_found"
     assert api.batch(of_devices(f"{n}{'x' * 49}" for n in range(10))).status == 200
     wait_until(lambda: api.get("/api/stats", **{"Accept-Encoding": "gzip"}).headers["Vary"], 15)
 

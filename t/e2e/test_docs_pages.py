@@ -150,7 +150,7 @@ def test_the_reference_can_be_searched(here, browser):
     browser.press("min_level")
     shown = "return [...document.querySelectorAll('main section.operation:not([hidden])')]" \
             ".map((s) => s.getAttribute('aria-labelledby'))"
-    wait_until(lambda: browser.js(shown) == ["getLogs", "getDeviceLogs", "getHits"], 5,
+    wait_until(lambda: browser.js(shown) == ["getLogs", "getDeviceLogs", "watchLogs", "getHits"], 5,
                "what has these words is left")
     browser.replace(Keys.BACKSPACE)
     wait_until(lambda: len(browser.js(shown)) > 20, 5, "all is there again")

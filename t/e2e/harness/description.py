@@ -30,8 +30,8 @@ class Operation:
         return {one["name"] for one in self.parameters if one["in"] == place}
 
     def answers_at(self, path):
-        # Behind a question mark there are parameters; in a place of the path there is no slash.
-        pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(self.path))
+        # A slash in a place of the path is a client's mistake, which is told as that operation's.
+        pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(self.path))
         return re.fullmatch(pattern, path.partition("?")[0]) is not None
 
     def __repr__(self):
