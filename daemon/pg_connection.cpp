@@ -93,14 +93,16 @@ bool PgConnection::connect() {
     // Not PQconnectStart: only so libpq goes on to the next host, or the next address of a name,
     // when one does not answer.
     connection_.reset(PQconnectdbParams(names.data(), values.data(), 0));
-    if (connection_ == nullptr || PQstatus(connection_.get()) != CONNECTION_OK) {
+    if (connection_ == nullptr) {
         return lose("cannot connect");
     }
-    if (PQsetnonblocking(connection_.get(), 1) != 0) {
-        return lose("cannot connect");
-    }
+    // Before anything else is read: libpq would write it to stderr.
     PQsetNoticeProcessor(
         connection_.get(), [](void*, const char*) {}, nullptr);
+    if (PQstatus(connection_.get()) != CONNECTION_OK ||
+        PQsetnonblocking(connection_.get(), 1) != 0) {
+        return lose("cannot connect");
+    }
     const std::string timeout = std::to_string(options_.timeout_ms);
     return execute("SET statement_timeout = " + timeout +
                    "; SET idle_in_transaction_session_timeout = " + timeout + "; " +

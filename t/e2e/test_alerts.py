@@ -94,7 +94,8 @@ def test_a_backlog_that_grows_and_is_stored_late(stack, api, watch):
 
 
 def test_records_that_are_not_as_they_should_be(stack, watch):
-    stack.allow("a record cannot be stored|newer version|acknowledged records are lost")
+    stack.allow("a record cannot be stored|newer version|acknowledged records are lost"
+                r"|trimming is held up")
     prometheus = watch(stack)
 
     def wait_for(name):
