@@ -12,7 +12,8 @@ MAY = {
     "loader": {"xgroup|create", "xreadgroup", "xautoclaim", "xack", "xinfo|stream", "xinfo|groups",
                "xpending", "xtrim", "xrange", "xrevrange", "eval", "time", "hset", "hgetall", "hdel",
                "pexpire", "info", "config|get", "client|setname"},
-    "reader": {"multi", "exec", "time", "xpending", "xinfo|stream", "xinfo|groups", "client|setname"},
+    "reader": {"multi", "exec", "time", "xpending", "xinfo|stream", "xinfo|groups", "xread", "xrange",
+               "client|setname"},
 }
 # Redis lets everybody log in, and go.
 ANYBODY = {"auth", "hello", "quit", "reset"}
@@ -86,8 +87,9 @@ def test_what_limits_of_all_edges_take_besides(server):
     ("loader", "XGROUP DESTROY logs:stream log_workers"),
     ("reader", "XINFO STREAM other"),
     ("reader", "XPENDING logs:stream:loader log_workers"),
-    ("reader", "XRANGE logs:stream - +"),
-    ("reader", "XREAD STREAMS logs:stream 0"),
+    ("reader", "XRANGE other - +"),
+    ("reader", "XREAD STREAMS other 0"),
+    ("reader", "XREVRANGE logs:stream + -"),
     ("reader", "XACK logs:stream log_workers 1-1"),
     ("reader", "CONFIG GET *"),
     ("reader", "INFO"),
