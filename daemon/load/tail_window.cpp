@@ -75,8 +75,11 @@ uint64_t TailWindow::entries() const noexcept {
     if (room == 0) {
         return 0;
     }
+    if (!told_) {
+        return UINT64_MAX;
+    }
     const uint64_t each = entry_bytes();
-    return each == 0 || !told_ ? UINT64_MAX : room / each;
+    return each == 0 ? 0 : room / each;
 }
 
 }  // namespace sluice

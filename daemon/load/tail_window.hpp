@@ -32,8 +32,8 @@ class TailWindow {
     void told(const TailKept& kept) noexcept;
     void measured(const RedisMemory& memory) noexcept { memory_ = memory; }
 
-    // To be kept, whoever acknowledged them. All while their size is not known, or nothing was
-    // told.
+    // To be kept, whoever acknowledged them. All until somebody has told what is there; none where
+    // nobody knows how large they are, for then there is no telling how much that would be.
     [[nodiscard]] uint64_t entries() const noexcept;
     [[nodiscard]] uint64_t entry_bytes() const noexcept;  // 0: not known
     // Redis' memory is taken, so that there is less to be kept than is set.
