@@ -1,5 +1,6 @@
 """A client of Server-Sent Events, as a browser's EventSource is: it comes back, and says where it was."""
 
+import codecs
 import json
 import socket
 import threading
@@ -113,6 +114,7 @@ class EventStream:
                 self.comes_back = False
                 return
             self.connections += 1
+            decoder = codecs.getincrementaldecoder("utf-8")()
             while True:
                 while self.paused.is_set() and not self.closed:
                     time.sleep(0.01)
@@ -124,8 +126,8 @@ class EventStream:
                     body = stream.read1(65536)
                 if not body:
                     return
-                # Events are whole in no piece; characters are, as each is written by one.
-                events = self.parser.feed(body.decode())
+                # Neither events nor characters are whole in a piece.
+                events = self.parser.feed(decoder.decode(body))
                 self.times += [time.monotonic()] * len(events)
                 self.events += events
 
