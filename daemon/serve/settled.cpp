@@ -16,7 +16,7 @@
 namespace sluice {
 namespace {
 
-constexpr std::chrono::seconds kPause(1);
+constexpr std::chrono::milliseconds kPause(200);
 constexpr int64_t kLogIntervalUs = 60LL * 1000 * 1000;
 
 // Of a reply that is names and values in turn.

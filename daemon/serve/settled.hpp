@@ -14,7 +14,7 @@
 
 namespace sluice {
 
-// Asks Redis each second, on a thread of its own. While Redis is away the horizon stands still.
+// Asks Redis several times a second, on a thread of its own. While Redis is away the horizon stands still.
 class SettledHorizon {
   public:
     explicit SettledHorizon(const Settings& settings);
@@ -34,7 +34,7 @@ class SettledHorizon {
     [[nodiscard]] bool is_behind() const noexcept { return behind_ms_.load() > kBehindMs; }
 
   private:
-    static constexpr int64_t kBehindMs = 1000;
+    static constexpr int64_t kBehindMs = 400;
 
     void run() noexcept;
     void look();
