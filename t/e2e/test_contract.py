@@ -22,7 +22,7 @@ from harness.build import ROOT
 from harness.contract import Contract
 from harness.description import Description
 from harness.limits import lenient, of_devices, records
-from harness.stored import Log, store
+from harness.stored import Log, store, store_haystack
 from harness.waiting import wait_until
 from test_compressed import LittleMemory
 from test_exports import running as running_exports
@@ -482,14 +482,7 @@ def test_a_search_that_stops_early(make_stack, contract):
     stack = make_stack(workers=1, serve={"SLUICED_SERVE_QUERY_TIMEOUT_MS": "2000"}).start()
     stack.wait_partitions()
     store(stack.postgres, [Log(1, ago(7200), message="needle")])
-    connection = stack.postgres.connect()
-    connection.cursor().execute(
-        "INSERT INTO logs (id, created_at, device_id, log_level, message, log_data)"
-        " SELECT g + 1, now() - g * interval '1 ms', 'd', 'INFO', repeat('hay stack ', 1000), '{}'"
-        " FROM generate_series(1, 30000) AS g;"
-        "INSERT INTO counters SELECT date_trunc('minute', created_at), log_level, 'more', count(*)"
-        " FROM logs WHERE id > 1 GROUP BY 1, 2")
-    connection.close()
+    store_haystack(stack.postgres, 30000)
     assert contract.api(stack).get("/api/logs?q=NEEDLE").json["stopped_early"]
 
 

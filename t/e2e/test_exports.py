@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness.stored import Log, Pages, rfc3339, store
+from harness.stored import Log, Pages, rfc3339, store, store_haystack
 from harness.waiting import wait_until
 from test_daemon_metrics import read_socket
 from test_pages import expected, some_logs, some_question
@@ -253,14 +253,7 @@ def test_a_search_that_finds_nothing_for_long_still_ends(make_stack):
     """Each query stops early; the file goes on, and the client is told that there is somebody."""
     stack = start(make_stack, SLUICED_SERVE_QUERY_TIMEOUT_MS="1000")
     store(stack.postgres, [Log(1, ago(7200), message="needle")])
-    connection = stack.postgres.connect()
-    connection.cursor().execute(
-        "INSERT INTO logs (id, created_at, device_id, log_level, message, log_data)"
-        " SELECT g + 1, now() - g * interval '1 ms', 'd', 'INFO', repeat('hay stack ', 1000), '{}'"
-        " FROM generate_series(1, 40000) AS g;"
-        "INSERT INTO counters SELECT date_trunc('minute', created_at), log_level, 'more', count(*)"
-        " FROM logs WHERE id > 1 GROUP BY 1, 2")
-    connection.close()
+    store_haystack(stack.postgres, 40000)
     pages = Pages(stack.server)
     assert pages.page(q="NEEDLE")["stopped_early"]
     for name in ("json", "ndjson", "csv"):

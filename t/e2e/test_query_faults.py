@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness.stored import Pages, Log, store
+from harness.stored import Pages, Log, store, store_haystack
 from harness.waiting import wait_until
 from test_daemon_metrics import read_socket
 from test_settled import ago
@@ -232,14 +232,7 @@ def test_a_search_says_that_it_stopped_early_and_goes_on(make_stack):
     stack = start(make_stack, SLUICED_SERVE_QUERY_TIMEOUT_MS="2000")
     stack.postgres.query("SELECT 1")
     store(stack.postgres, [Log(1, ago(7200), message="needle")])
-    connection = stack.postgres.connect()
-    connection.cursor().execute(
-        "INSERT INTO logs (id, created_at, device_id, log_level, message, log_data)"
-        " SELECT g + 1, now() - g * interval '1 ms', 'd', 'INFO', repeat('hay stack ', 1000), '{}'"
-        " FROM generate_series(1, 30000) AS g;"
-        "INSERT INTO counters SELECT date_trunc('minute', created_at), log_level, 'more', count(*)"
-        " FROM logs WHERE id > 1 GROUP BY 1, 2")
-    connection.close()
+    store_haystack(stack.postgres, 30000)
     pages = Pages(stack.server)
     answer = pages.ask("/api/logs", q="NEEDLE")
     assert answer.status == 200 and answer.json["stopped_early"] is True

@@ -58,6 +58,19 @@ def store(postgres, logs):
     connection.close()
 
 
+def store_haystack(postgres, count):
+    """Messages that take long to look through, all within a minute or so, with ids from 2 on. Their
+    day must be there."""
+    connection = postgres.connect()
+    connection.cursor().execute(
+        "INSERT INTO logs (id, created_at, device_id, log_level, message, log_data)"
+        " SELECT g + 1, now() - g * interval '1 ms', 'd', 'INFO', repeat('hay stack ', 1000), '{}'"
+        f" FROM generate_series(1, {count}) AS g;"
+        "INSERT INTO counters SELECT date_trunc('minute', created_at), log_level, 'more', count(*)"
+        " FROM logs WHERE id > 1 GROUP BY 1, 2")
+    connection.close()
+
+
 class Pages:
     """Asks the server itself, past nginx and its cache."""
 
