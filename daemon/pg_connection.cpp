@@ -96,7 +96,8 @@ bool PgConnection::connect() {
     if (connection_ == nullptr) {
         return lose("cannot connect");
     }
-    // Before anything else is read: libpq would write it to stderr.
+    // Before anything else is read: libpq would write it to stderr, as it does with what comes
+    // together with the end of the login.
     PQsetNoticeProcessor(
         connection_.get(), [](void*, const char*) {}, nullptr);
     if (PQstatus(connection_.get()) != CONNECTION_OK ||

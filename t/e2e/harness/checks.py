@@ -17,7 +17,14 @@ def event_of(line):
     return event if isinstance(event, dict) and {"time", "level", "message"} <= set(event) else None
 
 
+# What Postgres says to a connection that it ends with the last byte of its login: libpq writes that
+# to stderr itself, before anyone can tell it not to.
+ENDED_LOGIN = re.compile(r"FATAL:  terminating connection due to administrator command")
+
+
 def is_bad_sluiced_line(line):
+    if ENDED_LOGIN.fullmatch(line):
+        return False
     event = event_of(line)
     return event is None or event["level"] == "ERROR"
 
