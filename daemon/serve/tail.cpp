@@ -115,7 +115,7 @@ void Tail::run() noexcept {
         while (!stopping_) {
             if (clients_.empty() && coming_.empty()) {
                 live_ = false;
-                started_ = false;
+                reading_.end();
                 lock.unlock();
                 source_.close();
                 lock.lock();
@@ -151,26 +151,19 @@ bool Tail::reach_redis() {
     return steady_us() >= connect_at_us_ && source_.connect() && begin_reading();
 }
 
-// At the stream's end; or where it was, when Redis was away meanwhile: then all go on from where
-// they are, if that is there.
+// At the stream's end; or where it was, when Redis was away meanwhile.
 bool Tail::begin_reading() {
-    StreamId end;
-    if (!source_.find_end(&end)) {
+    StreamEnds ends;
+    if (!source_.find_ends(&ends)) {
         return false;
     }
-    if (started_) {
+    if (reading_.begun()) {
+        looked(ends);
+    } else {
+        reading_.begin(ends);
+        // Those who came when it was away.
         for (TailClient* client : those(TailClient::Pace::kLive)) {
-            if (TailPlace{} < client->place()) {
-                client->ask_again();
-            }
-        }
-    }
-    read_to_ = end;
-    started_ = true;
-    for (const Client& client : clients_) {
-        // Of those who came when it was away.
-        if (client->pace() == TailClient::Pace::kLive && !(TailPlace{} < client->place())) {
-            client->come_to(TailPlace::behind(end));
+            client->come_to(TailPlace::behind(reading_.to()));
         }
     }
     take_in(true);
@@ -205,8 +198,11 @@ void Tail::take_in(bool reading) {
         coming.swap(coming_);
         for (Coming& each : coming) {
             TailClient& client = *each.client;
-            if (client.pace() == TailClient::Pace::kLive && started_) {
-                client.come_to(TailPlace::behind(read_to_));
+            const TailPlace here = TailPlace::behind(reading_.to());
+            if (reading_.begun() &&
+                (client.pace() == TailClient::Pace::kLive || client.place() == here)) {
+                client.come_to(here);
+                client.follow(TailClient::Pace::kLive, false);
             }
             if (each.exchange != nullptr) {
                 answers.emplace_back(each.exchange, response_of(client));
@@ -241,14 +237,23 @@ bool Tail::some_wait() const {
 
 bool Tail::read_on() {
     TailEntries entries;
-    if (!source_.read_behind(read_to_, some_wait() ? 0 : kWaitMs, &entries)) {
+    StreamEnds ends;
+    if (!source_.read_behind(reading_.to(), some_wait() ? 0 : kWaitMs, &entries) ||
+        (!entries.entries.empty() && !source_.find_ends(&ends))) {
         return false;
     }
     // Also those who came while it waited.
     take_in(true);
     if (!entries.entries.empty()) {
-        show(entries, those(TailClient::Pace::kLive));
-        read_to_ = entries.entries.back().id;
+        const std::vector<TailClient*> live = those(TailClient::Pace::kLive);
+        const TailLoss loss = reading_.went_on(entries.entries, ends);
+        for (TailClient* client : live) {
+            // Others have come further, and not by this reading.
+            if (loss != TailLoss::kNone && client->place().entry < entries.entries[0].id) {
+                tell_gap(client, loss, client->place());
+            }
+        }
+        show(entries, live);
         const int64_t now_ms = wall_us() / 1000;
         const std::lock_guard<std::mutex> lock(mutex_);
         for (const Entry& entry : entries.entries) {
@@ -309,45 +314,41 @@ bool Tail::ask_places() {
         return true;
     }
     asking.resize(std::min(asking.size(), kPlacesAtOnce));
-    StreamId end;
-    return source_.find_end(&end) &&
-           std::all_of(asking.begin(), asking.end(),
-                       [&](TailClient* client) { return ask_place(client, end); });
+    StreamEnds ends;
+    if (!source_.find_ends(&ends)) {
+        return false;
+    }
+    looked(ends);
+    return std::all_of(asking.begin(), asking.end(),
+                       [&](TailClient* client) { return ask_place(client, ends.last); });
 }
 
-// The stream is trimmed from its beginning: where an entry is that was there, all behind it are.
 bool Tail::ask_place(TailClient* client, const StreamId& end) {
     using Pace = TailClient::Pace;
     const StreamId entry = client->place().entry;
-    if (!(entry < end)) {
-        // Nothing was added since, but for the rest of that entry; or Redis has lost what it had,
-        // and gives ids anew.
-        if (end < entry) {
-            tell_gap(client, "state_lost", TailPlace::behind(end));
-        }
-        client->follow(read_to_ < client->place().entry ? Pace::kLive : Pace::kBehind, false);
+    if (end < entry) {
+        tell_gap(client, TailLoss::kStateLost, TailPlace::behind(end));
+    }
+    if (!(client->place() < TailPlace::behind(reading_.to()))) {
+        // All that is behind him is still to be read, and what is missed of it will be noticed.
+        client->follow(Pace::kLive, false);
         return true;
     }
     TailEntries found;
-    if (!source_.read_range(to_string(entry), to_string(entry), 1, &found)) {
+    StreamEnds ends;
+    if (!source_.read_range(to_string(entry), to_string(entry), 1, &found) ||
+        (found.entries.empty() && !source_.find_ends(&ends))) {
         return false;
     }
-    if (!found.entries.empty()) {
-        // Not read yet by this server: it will come.
-        client->follow(read_to_ < entry ? Pace::kLive : Pace::kBehind, true);
-        return true;
+    if (found.entries.empty()) {
+        tell_gap(client, reading_.why_gone(entry, ends), client->place());
     }
-    if (!source_.read_range("-", "+", 1, &found)) {
-        return false;
-    }
-    const bool older_are_there = !found.entries.empty() && found.entries[0].id < entry;
-    tell_gap(client, older_are_there ? "state_lost" : "window_passed", client->place());
-    client->follow(Pace::kBehind, false);
+    client->follow(Pace::kBehind, !found.entries.empty());
     return true;
 }
 
-void Tail::tell_gap(TailClient* client, const char* reason, const TailPlace& go_on_behind) {
-    client->gap(reason, go_on_behind);
+void Tail::tell_gap(TailClient* client, TailLoss loss, const TailPlace& go_on_behind) {
+    client->gap(loss == TailLoss::kStateLost ? "state_lost" : "window_passed", go_on_behind);
     const std::lock_guard<std::mutex> lock(mutex_);
     ++figures_.gaps;
 }
@@ -367,41 +368,52 @@ bool Tail::lead_on() {
                           [](TailClient* a, TailClient* b) { return a->place() < b->place(); });
     const StreamId from = last->place().entry;
     TailEntries piece;
-    if (!source_.read_range(to_string(from), to_string(read_to_), kEntriesAtOnce, &piece)) {
+    if (!source_.read_range(to_string(from), to_string(reading_.to()), kEntriesAtOnce, &piece)) {
         return false;
     }
-    if (last->holds_on() && (piece.entries.empty() || piece.entries[0].id != from)) {
-        last->ask_again();
-        return true;
-    }
     const bool is_rest = piece.entries.size() < kEntriesAtOnce;
-    const StreamId to = is_rest ? std::max(read_to_, from) : piece.entries.back().id;
-    behind.erase(std::remove_if(behind.begin(), behind.end(),
-                                [&](TailClient* client) { return to < client->place().entry; }),
-                 behind.end());
+    const StreamId first = piece.entries.empty() ? kStreamIdMax : piece.entries[0].id;
+    const StreamId to = is_rest ? std::max(reading_.to(), from) : piece.entries.back().id;
     for (TailClient* client : behind) {
+        if ((client->holds_on() && client->place().entry < first) ||
+            reading_.to() < client->place().entry) {
+            client->ask_again();
+        }
         client->try_again();
     }
+    behind.erase(std::remove_if(behind.begin(), behind.end(),
+                                [&](TailClient* client) {
+                                    return client->pace() != TailClient::Pace::kBehind ||
+                                           to < client->place().entry;
+                                }),
+                 behind.end());
     show(piece, behind);
     for (TailClient* client : behind) {
-        if (client->stalled()) {
-            continue;
+        if (!client->stalled()) {
+            client->come_to(TailPlace::behind(to));
         }
-        client->come_to(TailPlace::behind(to));
-        client->follow(is_rest ? TailClient::Pace::kLive : TailClient::Pace::kBehind, !is_rest);
+        const bool is_live = is_rest && !client->stalled();
+        // Who found no room may be where he was, which need not be there.
+        const bool holds_on = client->holds_on() || !(client->place().entry < first);
+        client->follow(is_live ? TailClient::Pace::kLive : TailClient::Pace::kBehind, holds_on);
     }
     return true;
 }
 
-// Once a second: who has left, what is to be told, and whether Redis gives ids anew, below those
-// that were read, so that nothing would ever be behind them.
-void Tail::look_around() {
-    StreamId end;
-    if (started_ && source_.is_open() && source_.find_end(&end) && end < read_to_) {
+void Tail::looked(const StreamEnds& ends) {
+    const TailLoss loss = reading_.looked(ends);
+    if (loss != TailLoss::kNone) {
         for (TailClient* client : those(TailClient::Pace::kLive)) {
-            client->ask_again();
+            tell_gap(client, loss, TailPlace::behind(ends.last));
         }
-        read_to_ = end;
+    }
+}
+
+// Once a second: who has left, what is to be told, and what has become of the stream.
+void Tail::look_around() {
+    StreamEnds ends;
+    if (reading_.begun() && source_.is_open() && source_.find_ends(&ends)) {
+        looked(ends);
     }
     const bool beat = steady_us() >= beat_at_us_;
     if (beat) {
@@ -409,7 +421,7 @@ void Tail::look_around() {
     }
     uint64_t dropped = 0;
     for (const Client& client : clients_) {
-        client->tell_dropped();
+        client->tell_missed();
         if (beat) {
             client->beat();
         }

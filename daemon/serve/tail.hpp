@@ -18,6 +18,7 @@
 #include "daemon/serve/recent_frames.hpp"
 #include "daemon/serve/server_metrics.hpp"
 #include "daemon/serve/tail_client.hpp"
+#include "daemon/serve/tail_reading.hpp"
 #include "daemon/serve/tail_source.hpp"
 #include "daemon/settings.hpp"
 
@@ -64,7 +65,8 @@ class Tail {
     [[nodiscard]] bool some_wait() const;
     bool ask_places();
     bool ask_place(TailClient* client, const StreamId& end);
-    void tell_gap(TailClient* client, const char* reason, const TailPlace& go_on_behind);
+    void tell_gap(TailClient* client, TailLoss loss, const TailPlace& go_on_behind);
+    void looked(const StreamEnds& ends);
     bool lead_on();
     void look_around();
 
@@ -73,8 +75,7 @@ class Tail {
     RecentFrames recent_;
     TailRecord record_;
     LogLimit log_limit_;
-    StreamId read_to_;      // what is live has been read up to here
-    bool started_ = false;  // read_to_ is set
+    TailReading reading_;  // of what is live
     int64_t connect_at_us_ = 0;
     int64_t look_at_us_ = 0;
     int64_t beat_at_us_ = 0;

@@ -28,15 +28,16 @@ bool TailClient::has_room() const {
 }
 
 void TailClient::gap(const char* reason, const TailPlace& go_on_behind) {
-    // Small, and told to who has just come, or has room.
-    write("event: gap\ndata: {\"after\":\"" + to_string(place_) + "\",\"reason\":\"" + reason +
-          "\"}\n\n");
+    if (gap_.empty()) {
+        gap_ = "event: gap\ndata: {\"after\":\"" + to_string(place_) + "\",\"reason\":\"" + reason +
+               "\"}\n\n";
+    }
+    tell_missed();
     place_ = go_on_behind;
 }
 
 bool TailClient::show(const BodyStream::Piece& event, const TailPlace& place) {
-    tell_dropped();
-    const bool shown = dropped_ == 0 && stream_->write(event);
+    const bool shown = tell_missed() && stream_->write(event);
     if (!shown && pace_ == Pace::kBehind) {
         stalled_ = true;
         return false;
@@ -47,16 +48,25 @@ bool TailClient::show(const BodyStream::Piece& event, const TailPlace& place) {
     return shown;
 }
 
-void TailClient::tell_dropped() {
-    if (dropped_ != 0 && has_room() &&
-        write("event: dropped\ndata: {\"records\":" + std::to_string(dropped_) + "}\n\n")) {
-        dropped_ = 0;
+bool TailClient::tell_missed() {
+    if (gap_.empty() && dropped_ == 0) {
+        return true;
     }
+    std::string missed = gap_;
+    if (dropped_ != 0) {
+        missed += "event: dropped\ndata: {\"records\":" + std::to_string(dropped_) + "}\n\n";
+    }
+    if (!has_room() || !write(std::move(missed))) {
+        return false;
+    }
+    gap_.clear();
+    dropped_ = 0;
+    return true;
 }
 
 // With the id of the place, so that who is shown little comes back to where he was, too.
 void TailClient::beat() {
-    if (dropped_ == 0) {
+    if (tell_missed()) {
         const bool known = TailPlace{} < place_;
         write((known ? "id: " + to_string(place_) + "\n" : std::string()) + ":\n\n");
     }

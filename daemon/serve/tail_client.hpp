@@ -34,7 +34,8 @@ class TailClient {
         holds_on_ = holds_on;
     }
     void ask_again() noexcept { pace_ = Pace::kAsking; }
-    // Some of what he had to see is not there any more, or was never: goes on at another place.
+    // Some of what he had to see is not there any more, or was never: goes on at another place. He
+    // is told when there is room.
     void gap(const char* reason, const TailPlace& go_on_behind);
 
     [[nodiscard]] bool takes(const TailRecord& record) const { return filter_.takes(record); }
@@ -45,8 +46,8 @@ class TailClient {
     [[nodiscard]] bool has_room() const;
     [[nodiscard]] bool stalled() const noexcept { return stalled_; }
     void try_again() noexcept { stalled_ = false; }
-    // Now and then.
-    void tell_dropped();
+    // Now and then, what he missed; false if he does not know it yet.
+    bool tell_missed();
     void beat();
 
     [[nodiscard]] uint64_t take_dropped() noexcept {
@@ -64,6 +65,7 @@ class TailClient {
     bool holds_on_ = false;
     bool stalled_ = false;
     TailPlace place_;
+    std::string gap_;           // not told yet; of several, the first
     uint64_t dropped_ = 0;      // not told yet
     uint64_t dropped_new_ = 0;  // not counted yet
 };

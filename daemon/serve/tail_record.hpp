@@ -20,6 +20,9 @@ struct TailPlace {
     friend bool operator<(const TailPlace& a, const TailPlace& b) noexcept {
         return a.entry != b.entry ? a.entry < b.entry : a.position < b.position;
     }
+    friend bool operator==(const TailPlace& a, const TailPlace& b) noexcept {
+        return a.entry == b.entry && a.position == b.position;
+    }
     // Behind all records of the entry.
     [[nodiscard]] static TailPlace behind(const StreamId& entry) noexcept {
         return {entry, kFrameRecordsMax};

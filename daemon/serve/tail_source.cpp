@@ -70,9 +70,9 @@ bool TailSource::read(const RedisValue& entries, TailEntries* out) {
     return true;
 }
 
-bool TailSource::find_end(StreamId* last) {
+bool TailSource::find_ends(StreamEnds* ends) {
     const RedisValue reply = connection_.ask({"XINFO", "STREAM", stream_});
-    *last = StreamId{};
+    *ends = StreamEnds{};
     if (reply.kind == RedisValue::Kind::kError &&
         reply.text.find("no such key") != std::string::npos) {
         return true;
@@ -81,11 +81,22 @@ bool TailSource::find_end(StreamId* last) {
         return false;
     }
     for (size_t i = 0; i + 1 < reply.elements.size(); i += 2) {
-        if (reply.elements[i].text == "last-generated-id") {
-            return parse_stream_id(reply.elements[i + 1].text, last);
+        const std::string& name = reply.elements[i].text;
+        const RedisValue& value = reply.elements[i + 1];
+        if (name == "last-generated-id" && !parse_stream_id(value.text, &ends->last)) {
+            return false;
+        }
+        if (name == "recorded-first-entry-id" && !parse_stream_id(value.text, &ends->first)) {
+            return false;
+        }
+        if (name == "entries-added") {
+            ends->added = static_cast<uint64_t>(value.integer);
+        }
+        if (name == "length") {
+            ends->length = static_cast<uint64_t>(value.integer);
         }
     }
-    return false;
+    return true;
 }
 
 }  // namespace sluice

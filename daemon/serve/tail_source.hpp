@@ -7,6 +7,7 @@
 
 #include "daemon/entry.hpp"
 #include "daemon/redis_connection.hpp"
+#include "daemon/serve/tail_reading.hpp"
 #include "daemon/settings.hpp"
 
 namespace sluice {
@@ -34,8 +35,8 @@ class TailSource {
     // From the first to the last.
     [[nodiscard]] bool read_range(const std::string& first, const std::string& last,
                                   uint64_t count_max, TailEntries* out);
-    // The last id that was ever given to an entry; none where there is no stream.
-    [[nodiscard]] bool find_end(StreamId* last);
+    // All of it nothing where there is no stream.
+    [[nodiscard]] bool find_ends(StreamEnds* ends);
 
   private:
     bool read(const RedisValue& entries, TailEntries* out);

@@ -144,11 +144,103 @@ def test_after_redis_lost_state_it_is_said(stack, watch):  # noqa: F811
     stack.redis.client.flushall()
     stack.wait_group()
     later = watch(stack.nginx.port, last_id=ids[-1])
-    wait_until(lambda: later.of_kind("gap"), 10, "it is said")
-    wait_until(lambda: seen.of_kind("gap"), 10, "also to who is here")
+    for stream in (later, seen):
+        (gap,) = wait_until(lambda: stream.of_kind("gap"), 10, "it is said, also to who is here")
+        assert gap.data == {"after": ids[-1] if stream is later else gap.data["after"],
+                            "reason": "state_lost"}
     more = post(api, 3, start=10)
     for stream in (seen, later, stray):
         wait_until(lambda: more[-1] in [log["message_id"] for log in stream.logs], 10, "it goes on")
+
+
+def test_redis_that_begins_anew_with_later_ids_is_noticed(stack, watch):  # noqa: F811
+    stack.allow("the group is gone|redis lost state|the tail cannot")
+    seen = watch(stack.nginx.port)
+    ids = post(stack.api(), 5)
+    seen.wait_logs(5)
+    stack.wait_drained()
+    stack.server.pause()
+    stack.redis.client.flushall()
+    frames.add(stack.redis, [frames.frame([frames.row("anew")])] * 2)
+    stack.server.resume()
+    seen.wait_logs(6)
+    assert [event.kind for event in seen.events] == ["message"] * 5 + ["gap", "message"]
+    assert seen.events[5].data["reason"] == "state_lost"
+    assert seen.messages[-1] == "anew"
+    # Who was there before it, although all that is there came after it.
+    later = watch(stack.nginx.port, last_id=ids[2])
+    later.wait_logs(1)
+    assert [event.kind for event in later.events] == ["gap", "message"]
+    assert later.events[0].data == {"after": ids[2], "reason": "state_lost"}
+
+
+def trim(stack, count):
+    """As a loader does that keeps nothing, but to the entry."""
+    stack.wait_drained()
+    stack.redis.client.xtrim("logs:stream", maxlen=count, approximate=False)
+
+
+def test_without_a_window_what_was_trimmed_unread_is_said(make_stack, watch):  # noqa: F811
+    stack = make_stack().start()  # of 0 MB
+    seen = watch(stack.nginx.port)
+    frames.add(stack.redis, [frames.frame([frames.row("first"), frames.row("second")])])
+    seen.wait_logs(2)
+    trim(stack, 0)
+    # That all is trimmed which was read, is nothing.
+    frames.add(stack.redis, [frames.frame([frames.row("third")])])
+    seen.wait_logs(3)
+    assert not seen.of_kind("gap")
+    stack.server.pause()
+    for number in range(300):
+        frames.add(stack.redis, [frames.frame([frames.row(str(number))])])
+    stack.wait_drained()
+    wait_until(lambda: stack.redis.stream_length() < 300, 10, "it is trimmed")
+    there = stack.redis.stream_length()
+    stack.server.resume()
+    frames.add(stack.redis, [frames.frame([frames.row("last")])])
+    wait_until(lambda: "last" in seen.messages, 10)
+    (gap,) = seen.of_kind("gap")
+    assert gap.data["reason"] == "window_passed"
+    assert len(seen.logs) < 3 + 300
+    assert seen.messages[-there - 1:] == [str(n) for n in range(300 - there, 300)] + ["last"]
+
+
+def test_the_rest_of_a_frame_that_was_trimmed_last_is_missed(make_stack, watch):  # noqa: F811
+    stack = make_stack().start()
+    seen = watch(stack.nginx.port)
+    rows = [frames.row(text) for text in ("first", "second", "third")]
+    entry = frames.add(stack.redis, [frames.frame(rows)])[0]
+    seen.wait_logs(3)
+    wait_until(lambda: seen.parser.last_id not in ("", f"{entry}-2"), 15, "all of it is behind him")
+    trim(stack, 0)
+    later = watch(stack.nginx.port, last_id=f"{entry}-0")
+    (gap,) = wait_until(lambda: later.of_kind("gap"), 10, "it is said")
+    assert gap.data == {"after": f"{entry}-0", "reason": "window_passed"}
+    # Not to who was behind it.
+    whole = watch(stack.nginx.port, last_id=seen.parser.last_id)
+    frames.add(stack.redis, [frames.frame([frames.row("fourth")])])
+    for stream in (later, whole):
+        stream.wait_logs(1)
+        assert stream.messages == ["fourth"]
+    assert not whole.of_kind("gap")
+
+
+def test_what_is_trimmed_before_a_slow_one_comes_to_it_is_said(make_stack, watch):  # noqa: F811
+    """He has missed something before, so that where he was need not be there."""
+    stack = make_stack(load=WINDOW).start()
+    # Many more than are read at once.
+    frames.add(stack.redis, [frames.frame([frames.row(f"{number} " + "x" * 90000)])
+                             for number in range(120)])
+    trim(stack, 118)
+    slow = watch(stack.folder / "serve.sock", last_id="1-0-0", comes_back=False, paused=True)
+    wait_until(lambda: metric(stack, "sluice_tail_gaps_total") == 1, 10)
+    wait_until(lambda: metric(stack, "sluice_tail_events_total") >= 2, 10)
+    trim(stack, 2)
+    slow.paused.clear()
+    wait_until(lambda: len(slow.of_kind("gap")) == 2, 10, "it is said again")
+    wait_until(lambda: [text.split()[0] for text in slow.messages][-2:] == ["118", "119"], 10)
+    assert slow.of_kind("gap")[1].data["reason"] == "window_passed"
+    assert len(slow.logs) < 118
 
 
 def test_who_is_shown_nothing_comes_back_to_where_it_was(stack, watch):  # noqa: F811

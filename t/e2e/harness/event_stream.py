@@ -57,7 +57,8 @@ class Parser:
 class EventStream:
     """Reads on a thread of its own until it is closed."""
 
-    def __init__(self, address, comes_back=True, last_id="", headers=(), **parameters):
+    def __init__(self, address, comes_back=True, last_id="", headers=(), paused=False,
+                 **parameters):
         self.address = address
         self.target = "/api/logs/stream"
         if parameters:
@@ -73,6 +74,8 @@ class EventStream:
         self.parser.last_id = last_id
         self.closed = False
         self.paused = threading.Event()
+        if paused:
+            self.paused.set()
         self.socket = None
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
