@@ -100,27 +100,27 @@ class Bench:
             write_bodies(path, records, form)
         return path
 
-    def load(self, path, records, connections, form="json", delay_ms=0):
-        """One measured run, after a short one that is not."""
+    def load(self, path, records, connections, form="json", at=0):
+        """One measured run, after a short one that is not; at so many requests a second, or all."""
         url = f"http://127.0.0.1:{self.nginx.port}{path}"
         worker, = self.nginx.worker_pids()
         bodies = self.bodies(records, form)
         wrk(url, connections, 1, bodies)
         before = [cpu_seconds(worker), cpu_seconds(self.redis.pid)]
-        result = wrk(url, connections, self.seconds, bodies, delay_ms)
+        result = wrk(url, connections, self.seconds, bodies, at)
         assert result["not_2xx"] == 0 and result["socket_errors"] == 0, result
         per_request = 1e6 / result["requests"]
         result["nginx_us"] = (cpu_seconds(worker) - before[0]) * per_request
         result["redis_us"] = (cpu_seconds(self.redis.pid) - before[1]) * per_request
         return result
 
-    def edge(self, records, connections, form="json", delay_ms=0):
+    def edge(self, records, connections, form="json", at=0):
         """The edge's run; holds what it acknowledged against what is in the stream."""
         before = self.settled()
         row_bytes = self.metric("sluice_edge_row_bytes_total")
         path = "/api/logs/batch" if records else "/api/log"
         with Trimmer(self.redis.client):
-            result = self.load(path, records, connections, form, delay_ms)
+            result = self.load(path, records, connections, form, at)
         told, frames, added = (now - then for now, then in zip(self.settled(), before))
         assert frames == added, f"{frames} frames acknowledged, {added} in the stream"
         assert told >= result["requests"] * max(records, 1)
@@ -189,9 +189,8 @@ def half_load(bench, results):
     if not edges:
         return None
     per_s = statistics.median(edge["per_s"] for _, edge, _ in edges) / 2
-    delay_ms = 256 / per_s * 1000
-    floor = bench.load("/floor/", 0, 256, delay_ms=delay_ms)
-    edge = bench.edge(0, 256, delay_ms=delay_ms)
+    floor = bench.load("/floor/", 0, 256, at=per_s)
+    edge = bench.edge(0, 256, at=per_s)
     return {"per_s": edge["per_s"], "floor_p99_ms": floor["p99_ms"], "edge_p99_ms": edge["p99_ms"],
             "edge_p50_ms": edge["p50_ms"]}
 

@@ -44,11 +44,12 @@ def resident_bytes_peak(pid):
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1]) * 1024
 
 
-def wrk(url, connections, seconds, bodies, delay_ms=0):
-    """Runs wrk with bodies from a file. Returns what its script printed."""
+def wrk(url, connections, seconds, bodies, per_s=0):
+    """Runs wrk with bodies from a file, as fast as they are answered or so many a second. Returns what
+    its script printed."""
     output = subprocess.run(
         ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", SCRIPT, url, "--", bodies,
-         str(delay_ms)],
+         str(per_s)],
         check=True, capture_output=True, text=True,
     ).stdout
     result = json.loads(re.search(r"^JSON (.*)$", output, re.M).group(1))

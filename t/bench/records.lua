@@ -1,12 +1,18 @@
 -- wrk's requests: bodies from a file that bodies.py has written, in turn.
 --
---   wrk ... -s records.lua URL -- FILE DELAY_MS
--- DELAY_MS: pause of a connection between its requests, to measure latency below the maximum load.
+--   wrk -t1 ... -s records.lua URL -- FILE RATE
+-- RATE: requests a second of all connections together, as far as they are answered; 0 is as fast as
+-- they are.
 
-local requests, at, pause = {}, 0, 0
+local ffi = require("ffi")
+ffi.cdef("struct moment { long seconds, ns; }; int clock_gettime(int clock, struct moment *now);")
+
+local MONOTONIC = 1
+local now = ffi.new("struct moment")
+local requests, at, rate, begin_ms, asked = {}, 0, 0, nil, 0
 
 function init(args)
-  pause = tonumber(args[2] or "0")
+  rate = tonumber(args[2] or "0")
   local file = assert(io.open(args[1], "rb"))
   local encoding
   wrk.headers["Content-Type"], encoding = file:read("*l", "*l")
@@ -26,8 +32,18 @@ function request()
   return requests[at]
 end
 
+-- How long the connection that is free waits: until the next request is due.
 function delay()
-  return pause
+  if rate == 0 then
+    return 0
+  end
+  ffi.C.clock_gettime(MONOTONIC, now)
+  local now_ms = tonumber(now.seconds) * 1000 + tonumber(now.ns) / 1e6
+  begin_ms = begin_ms or now_ms
+  local due_ms = begin_ms + asked * 1000 / rate
+  -- What could not be asked in its second is left out, not made up for.
+  asked = due_ms < now_ms - 1000 and math.ceil((now_ms - begin_ms) * rate / 1000) or asked + 1
+  return math.max(0, due_ms - now_ms)
 end
 
 function done(summary, latency)
