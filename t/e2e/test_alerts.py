@@ -127,11 +127,12 @@ def test_no_partition_for_tomorrow(stack, watch):
 
 
 def test_a_disk_that_fills_up(stack, watch):
-    disk = SmallDisk(64)
+    disk = SmallDisk.or_skip(64)
+    (disk.path / "file").write_bytes(bytes(48 << 20))
     node = NodeExporter(stack.folder).start()
     try:
         prometheus = watch(stack, node=node, mountpoint=disk.path)
-        disk.leave(5 << 20)
+        disk.leave(4 << 20)
         prometheus.wait_firing("SluiceDisk")
         disk.make_room()
         prometheus.wait_firing(timeout=90)

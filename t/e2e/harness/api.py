@@ -22,8 +22,8 @@ class Answer:
 class Api:
     """One connection, kept alive; not for several threads at once."""
 
-    def __init__(self, port, timeout=20):
-        self.port = port
+    def __init__(self, port, timeout=20, host="127.0.0.1"):
+        self.host, self.port = host, port
         self.timeout = timeout
         self.connection = None
 
@@ -35,7 +35,7 @@ class Api:
             body = body.encode()
         if self.connection is None:
             self.connection = http.client.HTTPConnection(
-                "127.0.0.1", self.port, timeout=self.timeout
+                self.host, self.port, timeout=self.timeout
             )
         try:
             self.connection.request(method, path, body, headers or {})
@@ -74,6 +74,6 @@ class Api:
 
     def raw(self, text):
         """Sends bytes as they are on a connection of their own, which is returned."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout=self.timeout)
+        connection = socket.create_connection((self.host, self.port), timeout=self.timeout)
         connection.sendall(text)
         return connection

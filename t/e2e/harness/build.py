@@ -25,7 +25,9 @@ def sanitizer_environment(folder, part):
     log_path = folder / "log" / f"sanitizer.{part}"
     leaks = ROOT / "t" / "e2e" / "harness" / "leaks.supp"
     return {
-        "ASAN_OPTIONS": f"log_path={log_path}:detect_leaks=1:strict_string_checks=1:exitcode=99",
+        # libfaketime may come first.
+        "ASAN_OPTIONS": f"log_path={log_path}:detect_leaks=1:strict_string_checks=1:exitcode=99"
+                        ":verify_asan_link_order=0",
         "UBSAN_OPTIONS": f"log_path={log_path}:print_stacktrace=1",
         "LSAN_OPTIONS": f"suppressions={leaks}:print_suppressions=0",
     }

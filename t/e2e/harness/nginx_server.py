@@ -7,7 +7,7 @@ import signal
 import subprocess
 
 from . import build
-from .process import Adopted, Process, adopt_orphans, parent_of, processes_of_group
+from .process import CLOCK_NAMES, Adopted, Process, adopt_orphans, parent_of, processes_of_group
 from .waiting import free_port, wait_until
 
 
@@ -137,7 +137,7 @@ class NginxDaemon(NginxServer):
         super().__init__(folder, workers, edits)
         self.first_pid = None
         # What is not named here does not get to the next binary.
-        names = build.sanitizer_environment(folder, self.name)
+        names = (*build.sanitizer_environment(folder, self.name), *CLOCK_NAMES)
         self.edit("events {", "".join(f"env {name};\n" for name in names) + "events {")
 
     def launch(self):

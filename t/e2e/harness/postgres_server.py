@@ -12,7 +12,7 @@ import subprocess
 import psycopg2
 
 from .build import ROOT, render_conf
-from .process import Process
+from .process import CLOCK_NAMES, Process
 from .waiting import wait_until
 
 
@@ -65,8 +65,8 @@ class PostgresServer(Process):
             conf.write("include = '../app/conf/postgres.conf'\n")
 
     def before_start(self):
-        if not self.data.exists():
-            shutil.copytree(self.template, self.data, symlinks=True)
+        if not (self.data / "PG_VERSION").exists():
+            shutil.copytree(self.template, self.data, symlinks=True, dirs_exist_ok=True)
             os.chmod(self.data, 0o700)
             if USER is not None:
                 subprocess.run(["chown", "-R", f"{USER}:", self.data], check=True)
@@ -76,7 +76,14 @@ class PostgresServer(Process):
         (conf / "pg_ident.conf").write_text("")
 
     def command(self):
-        return as_user(BIN / "postgres", "-D", self.data, "-c", "unix_socket_permissions=0700")
+        clock = [f"{name}={value}" for name, value in self.clock_environment().items()]
+        return as_user("env", *clock, BIN / "postgres", "-D", self.data,
+                       "-c", "unix_socket_permissions=0700")
+
+    def whole_environment(self):
+        """What libfaketime shares would be root's, if it were there before the user is changed."""
+        return {name: value for name, value in super().whole_environment().items()
+                if name not in CLOCK_NAMES}
 
     def is_ready(self):
         try:

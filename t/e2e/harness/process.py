@@ -10,6 +10,10 @@ import time
 from .waiting import PATIENCE, wait_until
 
 PR_SET_CHILD_SUBREAPER = 36
+# What libfaketime is told by.
+CLOCK_NAMES = ("LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE", "FAKETIME_CACHE_DURATION",
+               "FAKETIME_DONT_FAKE_MONOTONIC")
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 class StopFailure(Exception):
@@ -83,6 +87,7 @@ class Process:
     stop_signal = signal.SIGTERM
     stop_timeout = 15
     start_timeout = 20
+    clock_libraries = FAKETIME
 
     def __init__(self, folder):
         self.folder = folder
@@ -100,6 +105,15 @@ class Process:
         """Descriptors that it gets under the same numbers."""
         return ()
 
+    def whole_environment(self):
+        return {**os.environ, "LC_ALL": "C.UTF-8", **self.environment(),
+                **self.clock_environment()}
+
+    def clock_environment(self):
+        if self.wall_clock is None:
+            return {}
+        return dict(zip(CLOCK_NAMES, (self.clock_libraries, str(self.clock_path), "1", "1")))
+
     def is_ready(self):
         raise NotImplementedError
 
@@ -109,6 +123,25 @@ class Process:
     @property
     def log_path(self):
         return self.folder / "log" / f"{self.name}.log"
+
+    @property
+    def clock_path(self):
+        return self.folder / f"{self.name}.clock"
+
+    @property
+    def wall_clock(self):
+        """By how much it is off from the next start on: "+1d". If it was off at the last start, too,
+        it is so a second from now."""
+        return self.clock_path.read_text() if self.clock_path.exists() else None
+
+    @wall_clock.setter
+    def wall_clock(self, off):
+        if off is None:
+            self.clock_path.unlink(missing_ok=True)
+        else:
+            new_path = self.clock_path.with_suffix(".new")
+            new_path.write_text(off)
+            new_path.rename(self.clock_path)
 
     @property
     def pid(self):
@@ -132,7 +165,7 @@ class Process:
             self.process = subprocess.Popen(
                 self.command(),
                 cwd=self.folder,
-                env={**os.environ, "LC_ALL": "C.UTF-8", **self.environment()},
+                env=self.whole_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

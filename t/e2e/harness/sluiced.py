@@ -1,7 +1,6 @@
 """sluiced: the loader and the server, each a process."""
 
 import http.client
-import os
 import socket
 import subprocess
 
@@ -9,8 +8,6 @@ from . import build
 from .checks import event_of
 from .process import Process
 from .service_manager import command_with_socket, held_socket
-
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 class Sluiced(Process):
@@ -32,7 +29,6 @@ class Sluiced(Process):
             **(settings or {}),
         }
         self.conf = build.render_conf("sluiced.toml", state=folder)
-        self.wall_clock = None  # by how much it is off at the next start: "+1d"
 
     def before_start(self):
         self.conf_path.write_text(self.conf)
@@ -49,12 +45,7 @@ class Sluiced(Process):
         return [build.SLUICED, self.verb, "--config", self.conf_path, "--pid-file", self.pid_path]
 
     def environment(self):
-        names = {**build.sanitizer_environment(self.folder, self.name), **self.settings}
-        if self.wall_clock:
-            names |= {"LD_PRELOAD": FAKETIME, "FAKETIME": self.wall_clock,
-                      "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-            names["ASAN_OPTIONS"] += ":verify_asan_link_order=0"
-        return names
+        return {**build.sanitizer_environment(self.folder, self.name), **self.settings}
 
     def events(self, message):
         """What it has logged with this message."""
@@ -66,7 +57,7 @@ class Sluiced(Process):
         self.before_start()
         return subprocess.run(
             [build.SLUICED, *arguments, "--config", self.conf_path],
-            env={**os.environ, **self.environment()}, cwd=self.folder,
+            env=self.whole_environment(), cwd=self.folder,
             capture_output=True, text=True, timeout=60,
         )
 
