@@ -34,7 +34,7 @@ readonly up_packages="cmake ninja-build g++ pkg-config nginx nginx-dev libsimdjs
 readonly test_packages="libcurl4-openssl-dev libcmocka-dev libjansson-dev dpkg-dev clang libclang-rt-14-dev llvm
     python3-pytest python3-pytest-xdist python3-redis python3-psycopg2 python3-h2 python3-yaml
     python3-jsonschema python3-selenium chromium chromium-driver
-    openssl logrotate nghttp2-client libfaketime prometheus prometheus-node-exporter systemd strace
+    openssl logrotate nghttp2-client libfaketime iproute2 prometheus prometheus-node-exporter systemd strace
     libnginx-mod-http-echo libnginx-mod-http-headers-more-filter libnginx-mod-stream"
 readonly stress_packages="libcurl4-openssl-dev"
 readonly bench_packages="python3-redis python3-psycopg2 wrk redis-tools"

@@ -55,5 +55,7 @@ class Book:
                 wrong["changed"].append(message)
         return wrong
 
-    def known_before(self, messages, moment):
-        return all(self.outcomes[message][1] <= moment for message in messages)
+    def known_outside(self, messages, spans):
+        """Those whose outcome was known at none of these times."""
+        return [message for message in messages
+                if not any(since <= self.outcomes[message][1] <= until for since, until in spans)]

@@ -34,12 +34,13 @@ def record(dice):
 
 
 class Client(threading.Thread):
-    def __init__(self, port, book, seed):
+    def __init__(self, address, book, seed):
         super().__init__()
-        self.port, self.book = port, book
+        self.address, self.book = address, book
         self.dice = random.Random(seed)
         self.stopping = threading.Event()
-        self.api = Api(port, timeout=20)
+        host, port = address
+        self.api = Api(port, timeout=20, host=host)
         self.failure = None
 
     def run(self):
@@ -119,7 +120,7 @@ class Client(threading.Thread):
                    b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
         whole = self.dice.random() < 0.7
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            with socket.create_connection(self.address, timeout=5) as connection:
                 connection.sendall(request if whole else request[:-1])
                 time.sleep(self.dice.choice((0, 0, 0.001, 0.01)))
         except OSError:

@@ -1,7 +1,7 @@
 """The whole way under load, while everything that can fail is made to fail.
 
 Clients of all kinds post records and write down what they were told of each. Meanwhile a deck of
-faults, shuffled by the seed, is played against the real parts, one or two at a time. At the end all
+faults, shuffled by the seed, is played against the real parts, one after the other. At the end all
 parts run, the stream is drained, and of every record there is told whether what became of it is
 what was said: acknowledged ones are stored exactly once, as they were sent; refused ones are not
 there; of those without an answer each is there once or not at all; the counters are those of the
@@ -10,32 +10,40 @@ rows. Some frames hold a row that Postgres refuses, too.
 
 import argparse
 import collections
+import json
 import os
+import pathlib
 import random
 import shutil
-import signal
 import sys
 import threading
 import time
+import traceback
 import uuid
 
 import redis
 from book import ACKNOWLEDGED, UNKNOWN, Book
 from clients import Client
+from deck import LINKS, Deck
 from harness.exact import check_counters, wait_finished
 from harness.frames import frame, row
 from harness.nginx_server import NginxDaemon
 from harness.stack import Stack
 from harness.template import make_template
-from harness.waiting import wait_until
+from network import Network
+from surroundings import Surroundings, connect_by, make_disks
+from tables import print_tables
 
 CLIENTS = 6
 # What Redis is set to, and what the edge then demands.
 DURABILITY = {
-    "always": (("appendfsync always",), "fsync"),
-    "everysec": (("appendfsync everysec",), "everysec"),
-    "none": (("appendonly no",), "memory"),
+    "always": ("appendfsync always", "fsync"),
+    "everysec": ("appendfsync everysec", "everysec"),
+    "none": ("appendonly no", "memory"),
 }
+# What the parts may say of it all.
+ALLOWED = ("redis lost state, or its group was set back", "kept in dead_letters",
+           "exited on signal", r"worker process \d+ exited", "clock")
 SETTINGS = {
     "SLUICED_REDIS_TIMEOUT_MS": "1000",
     "SLUICED_POSTGRES_TIMEOUT_MS": "3000",
@@ -51,14 +59,15 @@ class Poisoner(threading.Thread):
         self.dice = random.Random(seed)
         self.client = stack.redis.new_client(socket_timeout=2)
         self.stopping = threading.Event()
-        self.sure, self.unsure = set(), set()  # (u, position) of rows that are to be dead letters
+        # (u, position) of rows that are to be dead letters: of some it is known since when.
+        self.sure, self.unsure = {}, set()
 
     def run(self):
         while not self.stopping.wait(0.3):
             u = os.urandom(16)
             try:
                 self.client.xadd("logs:stream", frame([row(f"poison {u.hex()}", level="LOUD")], u=u))
-                self.sure.add((u, 0))
+                self.sure[u, 0] = time.monotonic()
             except redis.RedisError:
                 self.unsure.add((u, 0))
 
@@ -66,156 +75,66 @@ class Poisoner(threading.Thread):
         self.stopping.set()
         self.join()
 
-    def judge(self, postgres):
-        """What is not as it should be."""
+    def judge(self, postgres, losses):
+        """What is not as it should be. losses: when what was taken may be lost all the same."""
         letters = collections.Counter(
             (uuid.UUID(u).bytes, position)
             for u, position in postgres.query("SELECT u::text, position FROM dead_letters"))
-        return {"dead letters lost": len(self.sure - set(letters)),
+        lost = [moment for letter, moment in self.sure.items() if letter not in letters
+                and not any(since <= moment <= until for since, until in losses)]
+        return {"dead letters lost": len(lost),
                 "dead letters twice": sum(count > 1 for count in letters.values()),
-                "strange dead letters": len(set(letters) - self.sure - self.unsure)}
+                "strange dead letters": len(set(letters) - set(self.sure) - self.unsure)}
 
 
-class Faults:
-    """Each does its harm, and mends it before it returns."""
-
-    def __init__(self, stack, dice, durability):
-        self.stack, self.dice, self.durability = stack, dice, durability
-        self.redis_killed_at = 0
-        parts = {"loader": stack.loader, "other loader": stack.more_loaders[0],
-                 "server": stack.server, "redis": stack.redis, "postgres": stack.postgres}
-        self.kinds = {
-            **{f"SIGKILL {name}": lambda part=part: self.kill(part) for name, part in parts.items()},
-            **{f"SIGSTOP {name}": lambda part=part: self.stop(part) for name, part in parts.items()},
-            **{f"clock of {name}": lambda part=part: self.clock(part)
-               for name, part in list(parts.items())[:2]},
-            "SIGKILL nginx worker": self.kill_worker,
-            "SIGSTOP nginx worker": self.stop_worker,
-            "SIGKILL nginx master": self.kill_master,
-            "HUP nginx": stack.nginx.reload,
-            "USR2 nginx": self.upgrade,
-            "redis at maxmemory": self.fill_redis,
-            "SIGTERM loader": lambda: self.restart(stack.loader),
-            "SIGTERM server": lambda: self.restart(stack.server),
-            "SIGTERM redis": lambda: self.restart(stack.redis),
-        }
-
-    def pause(self):
-        time.sleep(self.dice.choice((0, 0.1, 0.5, 2)))
-
-    def kill(self, part):
-        part.kill()
-        if part is self.stack.redis:
-            self.redis_killed_at = time.monotonic()
-        self.pause()
-        part.start()
-
-    def restart(self, part):
-        if part is self.stack.redis and self.durability == "none":
-            return self.kill(part)
-        part.stop()
-        self.pause()
-        part.start()
-
-    def stop(self, part):
-        """Its processes stand still."""
-        part.pause()
-        time.sleep(self.dice.choice((0.2, 1, 4)))
-        part.resume()
-
-    def clock(self, part):
-        """Runs for a while with a clock that is off, then on again."""
-        part.stop()
-        part.wall_clock = self.dice.choice(("-90s", "+90s", "+3h", "-1d"))
-        part.start()
-        time.sleep(2)
-        part.stop()
-        part.wall_clock = None
-        part.start()
-
-    def some_worker(self):
-        return self.dice.choice(self.stack.nginx.worker_pids())
-
-    def kill_worker(self):
-        os.kill(self.some_worker(), signal.SIGKILL)
-        wait_until(lambda: len(self.stack.nginx.worker_pids()) == self.stack.nginx.workers, 15,
-                   "there is a worker again")
-
-    def stop_worker(self):
-        pid = self.some_worker()
-        os.kill(pid, signal.SIGSTOP)
-        time.sleep(self.dice.choice((0.2, 1, 4)))
-        os.kill(pid, signal.SIGCONT)
-
-    def kill_master(self):
-        """Workers without one go on; who starts nginx anew ends them first."""
-        nginx = self.stack.nginx
-        os.kill(nginx.pid, signal.SIGKILL)
-        self.pause()
-        nginx.kill()
-        (nginx.folder / "nginx.pid").unlink(missing_ok=True)
-        nginx.start()
-
-    def upgrade(self):
-        nginx = self.stack.nginx
-        old = nginx.upgrade()
-        os.kill(old.pid, signal.SIGQUIT)
-        old.wait(60)
-
-    def fill_redis(self):
-        client = self.stack.redis.client
-        used = client.info("memory")["used_memory"]
-        before = client.config_get("maxmemory")["maxmemory"]
-        client.config_set("maxmemory", used + 100000)
-        time.sleep(self.dice.choice((0.5, 2)))
-        client.config_set("maxmemory", before)
+def set_line(redis_server, line):
+    name = line.split()[0]
+    kept = [old for old in redis_server.conf.splitlines() if old.split()[:1] != [name]]
+    redis_server.conf = "\n".join([*kept, line, ""])
 
 
 class Run:
-    def __init__(self, template, seed, durability):
+    def __init__(self, template, seed, durability, surroundings):
         self.dice = random.Random(seed)
-        self.durability = durability
-        conf, demanded = DURABILITY[durability]
+        redis_line, demanded = DURABILITY[durability]
         settings = {**SETTINGS, "SLUICED_REDIS_DURABILITY": demanded}
         self.stack = Stack(template, load=settings, nginx=NginxDaemon)
-        self.set_durability(conf, demanded)
+        set_line(self.stack.redis, redis_line)
+        set_line(self.stack.redis, "auto-aof-rewrite-min-size 16mb")
+        self.stack.nginx.edit("sluice_durability fsync", f"sluice_durability {demanded}")
         self.stack.add_loader(**settings)
-        for pattern in ("redis lost state, or its group was set back", "kept in dead_letters",
-                        r"exited on signal", r"worker process \d+ exited", "clock"):
+        for pattern in ALLOWED:
             self.stack.allow(pattern)
+        self.network = surroundings.device and Network(surroundings.device, LINKS)
+        if self.network:
+            connect_by(self.network, self.stack)
+        self.disks = make_disks(self.stack) if surroundings.has_disks else {}
+        self.deck = Deck(self.stack, self.dice, durability, self.network, self.disks)
         self.book = Book()
-        self.clients = [Client(self.stack.nginx.port, self.book, seed * 100 + n)
+        host = self.network.address("clients to edge") if self.network else "127.0.0.1"
+        self.clients = [Client((host, self.stack.nginx.port), self.book, seed * 100 + n)
                         for n in range(CLIENTS)]
         self.poisoner = Poisoner(self.stack, seed)
         self.done = collections.Counter()
-
-    def set_durability(self, lines, demanded):
-        redis_server = self.stack.redis
-        for line in lines:
-            name = line.split()[0]
-            kept = [old for old in redis_server.conf.splitlines() if old.split()[:1] != [name]]
-            redis_server.conf = "\n".join([*kept, line, ""])
-        self.stack.nginx.edit("sluice_durability fsync", f"sluice_durability {demanded}")
 
     def start(self):
         self.stack.start()
         self.stack.files_at_start.clear()  # parts are replaced by others
         self.stack.wait_partitions()
-        self.faults = Faults(self.stack, self.dice, self.durability)
         for thread in (*self.clients, self.poisoner):
             thread.start()
 
     def play(self, seconds):
         until = time.monotonic() + seconds
-        deck = []
+        kinds = []
         while time.monotonic() < until:
-            if not deck:
-                deck = list(self.faults.kinds)
-                self.dice.shuffle(deck)
-            kind = deck.pop()
-            self.faults.kinds[kind]()
+            if not kinds:
+                kinds = list(self.deck.kinds)
+                self.dice.shuffle(kinds)
+            kind = kinds.pop()
             self.done[kind] += 1
-            time.sleep(self.dice.choice((0, 0.1, 0.5, 1)))
+            self.deck.kinds[kind]()
+            self.deck.some_time(0, 0.1, 0.5, 1)
 
     def stop_load(self):
         for thread in self.clients:
@@ -223,59 +142,57 @@ class Run:
         self.poisoner.stop()
 
     def judge(self):
-        """The line of this run in the table, and whether all is well."""
+        """What is wrong, and the numbers of this run in the table."""
         self.stack.wait_healthy(60)
         wait_finished(self.stack, 180)
         rows = self.stack.postgres.query("SELECT message, log_data::text FROM logs")
         wrong = self.book.judge(rows)
-        poisoned = self.poisoner.judge(self.stack.postgres)
+        poisoned = self.poisoner.judge(self.stack.postgres, self.deck.losses)
         check_counters(self.stack)
         lost = wrong.pop("lost", [])
-        # Without an AOF a Redis that is killed takes with it what it had; never what came later.
-        bounded = self.durability == "none"
-        if bounded:
-            poisoned.pop("dead letters lost")
-        excused = bounded and self.book.known_before(lost, self.faults.redis_killed_at)
+        wrong["lost"] = self.book.known_outside(lost, self.deck.losses)
         troubles = [f"{len(found)} {what}: {found[:3]}" for what, found in wrong.items() if found]
         troubles += [f"{count} {what}" for what, count in poisoned.items() if count]
-        if lost and not excused:
-            troubles.append(f"{len(lost)} lost: {lost[:3]}")
-        return troubles, {"faults": self.done.total(),
-                          "acknowledged": self.book.count(ACKNOWLEDGED),
+        return troubles, {"acknowledged": self.book.count(ACKNOWLEDGED),
                           "unknown": self.book.count(UNKNOWN), "lost": len(lost),
-                          "twice": len(wrong.get("twice", []))}
+                          "duplicated": len(wrong["twice"])}
 
-
-def run_once(template, seed, durability, seconds):
-    run = Run(template.data, seed, durability)
-    print(f"{durability}, --seed {seed}", flush=True)
-    passed = False
-    try:
-        run.start()
-        run.play(seconds)
-        run.stop_load()
-        troubles, line = run.judge()
-        troubles += run.stack.close()
-        print("\n".join(troubles) or f"  nothing wrong: {line}", flush=True)
-        passed = not troubles
-        return passed, line, run.done
-    finally:
-        for thread in (*run.clients, run.poisoner):
+    def remove(self):
+        threads = [thread for thread in (*self.clients, self.poisoner) if thread.is_alive()]
+        for thread in threads:
             thread.stopping.set()
-        if not passed:
-            print("logs kept in", run.stack.keep_logs(f"faults-{durability}-{seed}"))
-        run.stack.remove()
+        for part in self.stack.parts:
+            part.kill()
+        for thread in threads:
+            thread.join()
+        for disk in self.disks.values():
+            disk.remove()
+        self.stack.remove()
+        if self.network:
+            self.network.close()
 
 
-def print_tables(lines, done):
-    columns = ("faults", "acknowledged", "unknown", "lost", "twice")
-    print(f"\n{'':<10}{'runs':>6}" + "".join(f"{name:>14}" for name in columns))
-    for durability, runs in lines.items():
-        sums = [sum(run[name] for run in runs) for name in columns]
-        print(f"{durability:<10}{len(runs):>6}" + "".join(f"{count:>14,}" for count in sums))
-    print("\nhow often each was made:")
-    for kind, count in sorted(done.items()):
-        print(f"  {count:>6}  {kind}")
+def run_once(template, seed, durability, seconds, surroundings):
+    """What is told of it in the table."""
+    print(f"{durability}, --seed {seed}", flush=True)
+    run = Run(template, seed, durability, surroundings)
+    numbers = {}
+    try:
+        try:
+            run.start()
+            run.play(seconds)
+            run.stop_load()
+            troubles, numbers = run.judge()
+            troubles += run.stack.close()
+        except Exception:
+            troubles = [traceback.format_exc()]
+        print("\n".join(troubles) or f"  nothing wrong: {numbers}", flush=True)
+        if troubles:
+            print("logs kept in", run.stack.keep_logs(f"faults-{durability}-{seed}"), flush=True)
+    finally:
+        run.remove()
+    return {"durability": durability, "seed": seed, "seconds": seconds, "troubles": troubles,
+            "faults": dict(run.done), **numbers}
 
 
 def main():
@@ -284,21 +201,28 @@ def main():
     parser.add_argument("--runs", type=int, default=1, help="with each setting of Redis")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 20))
     parser.add_argument("--durability", choices=DURABILITY, help="this one only")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE",
+                        help="where what is told of each run is kept; --table adds such files up")
+    parser.add_argument("--table", type=pathlib.Path, nargs="+", metavar="FILE",
+                        help="only prints the tables of these")
     options = parser.parse_args()
+    if options.table:
+        print_tables([json.loads(path.read_text()) for path in options.table])
+        return 0
+    surroundings = Surroundings()
+    told = {"runs": [], "not made here": surroundings.not_made}
     template = make_template()
-    lines, done, good = collections.defaultdict(list), collections.Counter(), True
     try:
         for number in range(options.runs):
             for durability in [options.durability] if options.durability else DURABILITY:
-                passed, line, kinds = run_once(template, options.seed + number, durability,
-                                               options.seconds)
-                lines[durability].append(line)
-                done.update(kinds)
-                good = good and passed
+                told["runs"].append(run_once(template.data, options.seed + number, durability,
+                                             options.seconds, surroundings))
+                if options.json:
+                    options.json.write_text(json.dumps(told, indent=1) + "\n")
     finally:
         shutil.rmtree(template.folder, ignore_errors=True)
-    print_tables(lines, done)
-    return 0 if good else 1
+    print_tables([told])
+    return 1 if any(run["troubles"] for run in told["runs"]) else 0
 
 
 if __name__ == "__main__":
