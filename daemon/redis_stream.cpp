@@ -69,6 +69,8 @@ RedisResult RedisStream::perform(const RedisAction& action) {
             return inspect_oldest();
         case RedisStep::kMeasure:
             return measure();
+        case RedisStep::kLook:
+            return look(action);
         case RedisStep::kPublish:
             return publish(action.state);
         case RedisStep::kWait:
@@ -327,6 +329,30 @@ RedisResult RedisStream::measure() {
     }
     read_kept(&result);
     read_memory(&result);
+    return result;
+}
+
+RedisResult RedisStream::look(const RedisAction& action) {
+    RedisResult result;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < action.places.size() && bytes < Waiting::kLookBytesMax; ++i) {
+        const ReplyPtr reply =
+            connection_.command({"XRANGE", options_.stream, to_string(action.places[i]), "+",
+                                 "COUNT", std::to_string(action.count)});
+        if (!reply || reply->type == REDIS_REPLY_ERROR) {
+            return failure(reply.get());
+        }
+        EntryBytes made;
+        std::vector<Entry> entries;
+        if (!read_entries(reply.get(), &made, &entries)) {
+            return unexpected("XRANGE");
+        }
+        EntrySample& sample = result.samples.emplace_back();
+        for (const Entry& entry : entries) {
+            sample.add(entry);
+        }
+        bytes += sample.bytes;
+    }
     return result;
 }
 

@@ -49,6 +49,7 @@ class RedisStream {
                                     std::vector<Entry>* out);
     [[nodiscard]] bool read_stream_entry(const redisReply* reply, EntryBytes* bytes, Entry* out);
     RedisResult measure();
+    RedisResult look(const RedisAction& action);
     void read_kept(RedisResult* result);
     void read_memory(RedisResult* result);
     RedisResult publish(const LoadState& state);

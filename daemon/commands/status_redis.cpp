@@ -10,6 +10,7 @@
 #include "daemon/commands/status.hpp"
 #include "daemon/entry.hpp"
 #include "daemon/load/actions.hpp"
+#include "daemon/load/waiting.hpp"
 #include "daemon/redis_connection.hpp"
 #include "daemon/redis_facts.hpp"
 #include "daemon/redis_login.hpp"
@@ -19,7 +20,9 @@ namespace {
 
 constexpr std::chrono::seconds kBetween(1);
 // What entries hold is guessed by a few of them: each may be a megabyte.
-constexpr const char* kEntriesSampled = "8";
+constexpr uint32_t kEntriesSampled = 8;
+// How often it is looked at what waits: in some places each time.
+constexpr int kLooks = 2;
 
 using Fields = std::map<std::string, std::string, std::less<>>;
 
@@ -58,15 +61,16 @@ class RedisAsking {
     bool look(Look* out);
     void ask_backlog(const StreamLength& stream);
     bool find_group(GroupPosition* group);
-    void ask_oldest(const GroupPosition& group);
-    // Records and bytes of some entries; their times are appended.
-    EntrySize sizes_of(const RedisValue& entries, std::vector<int64_t>* times_ms);
+    Amount undelivered(const StreamLength& stream, const GroupPosition& group, uint64_t entries);
+    // Entries from this id on; the oldest of their times becomes that of what waits if it is older.
+    EntrySample look_at(const StreamId& from, uint32_t count);
+    EntrySample sample_of(const RedisValue& entries);
 
     const Settings& settings_;
     RedisConnection redis_;
     RedisStatusReport& report_;
     EntryReader reader_;
-    EntrySize waiting_size_;
+    int64_t oldest_ms_ = INT64_MAX;
 };
 
 void RedisAsking::run() {
@@ -82,12 +86,12 @@ void RedisAsking::run() {
     }
     Look second;
     if (there && look(&second)) {
-        const RedisValue newest =
-            redis_.ask({"XREVRANGE", settings_.redis_stream, "+", "-", "COUNT", kEntriesSampled});
-        std::vector<int64_t> times_ms;
+        const EntrySample newest =
+            sample_of(redis_.ask({"XREVRANGE", settings_.redis_stream, "+", "-", "COUNT",
+                                  std::to_string(kEntriesSampled)}));
         const double seconds = static_cast<double>(second.at_us - first.at_us) / 1e6;
         const uint64_t entries = second.stream.added - first.stream.added;
-        const Amount added = sizes_of(newest, &times_ms).of(entries);
+        const Amount added = newest.of(entries);
         report_.intake_entries = static_cast<uint64_t>(static_cast<double>(entries) / seconds);
         report_.intake = {static_cast<uint64_t>(static_cast<double>(added.records) / seconds),
                           static_cast<uint64_t>(static_cast<double>(added.bytes) / seconds)};
@@ -144,36 +148,51 @@ void RedisAsking::ask_backlog(const StreamLength& stream) {
     // Without the group all of it waits, to be read when there is one.
     report_.backlog_entries =
         find_group(&group) ? BacklogCount().entries(stream, group) : stream.entries;
-    ask_oldest(group);
-    report_.backlog = waiting_size_.of(*report_.backlog_entries);
-}
-
-void RedisAsking::ask_oldest(const GroupPosition& group) {
-    std::vector<int64_t> times_ms;
-    if (group.last_delivered != kStreamIdMax) {
-        waiting_size_ = sizes_of(
-            redis_.ask({"XRANGE", settings_.redis_stream, to_string(group.last_delivered.next()),
-                        "+", "COUNT", kEntriesSampled}),
-            &times_ms);
-    }
+    oldest_ms_ = INT64_MAX;  // of what waits alone
+    report_.backlog = undelivered(stream, group, *report_.backlog_entries - group.pending);
     if (group.pending != 0) {
         const RedisValue pending =
             redis_.ask({"XPENDING", settings_.redis_stream, settings_.redis_group});
-        const std::string first = pending.elements.size() > 1 ? pending.elements[1].text : "+";
-        const EntrySize size = sizes_of(
-            redis_.ask({"XRANGE", settings_.redis_stream, first, "+", "COUNT", kEntriesSampled}),
-            &times_ms);
-        waiting_size_ = size;
+        const StreamId first =
+            pending.elements.size() > 1 ? id_of(pending.elements[1].text) : kStreamIdMax;
+        const Amount held = look_at(first, kEntriesSampled).of(group.pending);
+        report_.backlog = {report_.backlog.records + held.records,
+                           report_.backlog.bytes + held.bytes};
     }
-    if (!times_ms.empty()) {
-        const int64_t oldest_ms = *std::min_element(times_ms.begin(), times_ms.end());
+    if (oldest_ms_ != INT64_MAX) {
         report_.oldest_age_s =
-            std::max(0.0, static_cast<double>(wall_us() / 1000 - oldest_ms) / 1e3);
+            std::max(0.0, static_cast<double>(wall_us() / 1000 - oldest_ms_) / 1e3);
     }
 }
 
-EntrySize RedisAsking::sizes_of(const RedisValue& entries, std::vector<int64_t>* times_ms) {
-    EntrySize size;
+// As a loader does it that has just come.
+Amount RedisAsking::undelivered(const StreamLength& stream, const GroupPosition& group,
+                                uint64_t entries) {
+    Waiting waiting;
+    for (int i = 0; i < kLooks; ++i) {
+        waiting.measured(stream, group.last_delivered, entries);
+        while (!waiting.places().empty()) {
+            std::vector<EntrySample> found;
+            uint64_t bytes = 0;
+            for (const StreamId& place : waiting.places()) {
+                if (bytes < Waiting::kLookBytesMax) {
+                    found.push_back(look_at(place, waiting.count()));
+                    bytes += found.back().bytes;
+                }
+            }
+            waiting.looked(found);
+        }
+    }
+    return waiting.amount();
+}
+
+EntrySample RedisAsking::look_at(const StreamId& from, uint32_t count) {
+    return sample_of(redis_.ask(
+        {"XRANGE", settings_.redis_stream, to_string(from), "+", "COUNT", std::to_string(count)}));
+}
+
+EntrySample RedisAsking::sample_of(const RedisValue& entries) {
+    EntrySample sample;
     for (const RedisValue& element : entries.elements) {
         if (element.elements.size() != 2) {
             continue;
@@ -186,12 +205,12 @@ EntrySize RedisAsking::sizes_of(const RedisValue& entries, std::vector<int64_t>*
         EntryBytes kept;
         const Entry entry =
             reader_.read(id_of(element.elements[0].text), fields.data(), fields.size(), &kept);
+        sample.add(entry);
         if (entry.error != FrameError::kUnknownVersion) {
-            size.seen(entry.frame.records, entry.frame.rows.size());
-            times_ms->push_back(entry.frame.receive_time_ms);
+            oldest_ms_ = std::min(oldest_ms_, entry.frame.receive_time_ms);
         }
     }
-    return size;
+    return sample;
 }
 
 void RedisAsking::ask_loader() {

@@ -26,6 +26,8 @@ const char* name_of(RedisStep step) noexcept {
             return "inspect_oldest";
         case RedisStep::kMeasure:
             return "measure";
+        case RedisStep::kLook:
+            return "look";
         case RedisStep::kPublish:
             return "publish";
         case RedisStep::kWait:

@@ -11,6 +11,7 @@
 #include "daemon/load/backlog.hpp"
 #include "daemon/load/batch.hpp"
 #include "daemon/load/tail_window.hpp"
+#include "daemon/load/waiting.hpp"
 
 namespace sluice {
 
@@ -34,6 +35,7 @@ enum class RedisStep : uint8_t {
     kTrim,            // entries below from, but for so many of the newest as are to be kept
     kInspectOldest,   // the first entry of the stream
     kMeasure,         // every group's position, then the stream's length and Redis' memory
+    kLook,            // so many entries that wait, from each of the places on
     kPublish,         // this consumer's state, for the edge
     kStop,
 };
@@ -55,6 +57,7 @@ struct RedisAction {
     uint32_t count = 0;
     uint32_t block_ms = 0;  // 0: do not block
     std::vector<StreamId> ids;
+    std::vector<StreamId> places;  // kLook
     std::string group;
     uint64_t keep = 0;
     LoadState state;
@@ -87,6 +90,8 @@ struct RedisResult {
     StreamLength stream;  // kMeasure
     TailKept kept;        // kMeasure: as told last
     RedisMemory memory;   // kMeasure
+    // kLook: in the order of the places; the last of them are missing if the others held much.
+    std::vector<EntrySample> samples;
     bool has_pending = false;
     StreamId first_pending;
     uint64_t trimmed = 0;

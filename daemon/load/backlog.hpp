@@ -43,7 +43,7 @@ struct Amount {
     uint64_t bytes = 0;
 };
 
-// What an entry holds, by those that were read lately: how many records wait is an estimate.
+// What an entry holds, by those that were read lately.
 class EntrySize {
   public:
     void seen(uint64_t records, uint64_t bytes) noexcept;

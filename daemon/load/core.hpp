@@ -37,6 +37,7 @@
 #include "daemon/load/row_pieces.hpp"
 #include "daemon/load/tail_window.hpp"
 #include "daemon/load/trim.hpp"
+#include "daemon/load/waiting.hpp"
 
 namespace sluice {
 
@@ -159,6 +160,7 @@ class LoaderCore {
     void entries_read(const RedisAction& action, RedisResult& result, const Now& now);
     void oldest_inspected(const RedisResult& result, const Now& now);
     void measured(const RedisResult& result, const Now& now);
+    [[nodiscard]] Amount amount_pending() const noexcept;
     [[nodiscard]] LoadState state(bool postgres_up) const noexcept;
     void take_entries(RedisResult& result, bool may_be_held, const Now& now);
     void leave_entry(const Entry& entry);
@@ -208,7 +210,9 @@ class LoaderCore {
     uint64_t backlog_entries_ = 0;
     uint64_t pending_ = 0;
     BacklogCount backlog_count_;
-    EntrySize entry_size_;
+    Amount pending_amount_;
+    EntrySize entry_size_;  // of those that other consumers hold
+    Waiting waiting_;
     TailWindow window_;
     uint64_t kept_ = 0;
     DrainRate drain_;

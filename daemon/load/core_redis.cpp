@@ -91,6 +91,12 @@ RedisAction LoaderCore::next_redis(const Now& now) {
             action.step = RedisStep::kMeasure;
             return action;
         }
+        if (!waiting_.places().empty()) {
+            action.step = RedisStep::kLook;
+            action.places = waiting_.places();
+            action.count = waiting_.count();
+            return action;
+        }
         measured_ = false;
         published_up_ = up;
         drain_.pass(now.steady_us, has_work());
@@ -206,6 +212,9 @@ void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const
         case RedisStep::kMeasure:
             measured(result, now);
             break;
+        case RedisStep::kLook:
+            waiting_.looked(result.samples);
+            break;
         case RedisStep::kPublish:
             publish_at_us_ = now.steady_us + kPublishIntervalUs;
             break;
@@ -220,6 +229,7 @@ void LoaderCore::redis_done(const RedisAction& action, RedisResult result, const
 void LoaderCore::forget_redis_state() {
     ++redis_epoch_;
     backlog_count_.forget();
+    waiting_ = Waiting();
     filling_.reset();
     acks_.clear();
     trim_.drop();
@@ -243,6 +253,8 @@ void LoaderCore::redis_failed(const RedisAction& action, RedisStatus status, con
     } else if (action.step == RedisStep::kMeasure) {
         measured_ = true;  // what else there is to tell is told
         backlog_known_ = false;
+    } else if (action.step == RedisStep::kLook) {
+        waiting_.looked({});  // what is known already is told
     } else if (action.step == RedisStep::kPublish) {
         publish_at_us_ = now.steady_us + kPublishIntervalUs;
     } else if (action.step == RedisStep::kInspectOldest) {
@@ -259,8 +271,8 @@ void LoaderCore::redis_failed(const RedisAction& action, RedisStatus status, con
         read_count_limit_ = std::max(action.count / 2, 1U);
     }
     if (status == RedisStatus::kRefused &&
-        (trimming || action.step == RedisStep::kMeasure || action.step == RedisStep::kPublish ||
-         action.step == RedisStep::kInspectOldest)) {
+        (trimming || action.step == RedisStep::kMeasure || action.step == RedisStep::kLook ||
+         action.step == RedisStep::kPublish || action.step == RedisStep::kInspectOldest)) {
         return;  // none of these is needed to go on storing
     }
     redis_retry_at_us_ = now.steady_us + redis_backoff_.next_us();
@@ -369,11 +381,29 @@ void LoaderCore::measured(const RedisResult& result, const Now& now) {
     backlog_entries_ = backlog_count_.entries(result.stream, own);
     kept_ = std::max(result.stream.entries, backlog_entries_) - backlog_entries_;
     pending_ = own.pending;
+    pending_amount_ = amount_pending();
+    waiting_.measured(result.stream, own.last_delivered, backlog_entries_ - pending_);
     window_.told(result.kept);
     window_.measured(result.memory);
     if (window_.gives_way()) {
         trim_at_us_ = std::min(trim_at_us_, now.steady_us);  // though nobody acknowledges
     }
+}
+
+// What this consumer holds is known; others hold what is like that which this one read lately. What
+// is only to be acknowledged waits no longer.
+Amount LoaderCore::amount_pending() const noexcept {
+    Amount amount;
+    uint64_t known = acks_.size();
+    for (const Batch* batch : {filling_.get(), storing_.get()}) {
+        if (batch != nullptr && batch->redis_epoch() == redis_epoch_) {
+            known += batch->ids().size();
+            amount.records += batch->rows();
+            amount.bytes += batch->rows_bytes();
+        }
+    }
+    const Amount others = entry_size_.of(pending_ - std::min(pending_, known));
+    return {amount.records + others.records, amount.bytes + others.bytes};
 }
 
 LoadGauges LoaderCore::gauges(const Now& now) const noexcept {
@@ -394,7 +424,9 @@ LoadState LoaderCore::state(bool postgres_up) const noexcept {
     state.drain = drain_.a_second();
     state.backlog_known = backlog_known_;
     state.backlog_entries = backlog_entries_;
-    state.backlog = entry_size_.of(backlog_entries_);
+    const Amount undelivered = waiting_.amount();
+    state.backlog = {pending_amount_.records + undelivered.records,
+                     pending_amount_.bytes + undelivered.bytes};
     state.kept = {kept_, window_.entry_bytes()};
     return state;
 }

@@ -1,9 +1,13 @@
 """What the loaders tell the edge: how much waits, and how fast it is drained."""
 
 import statistics
+import time
+
+import pytest
 
 from harness import frames
 from harness.waiting import wait_until
+from test_commands_status import status
 
 KEY = "logs:stream:loader"
 RECORDS = 20
@@ -35,6 +39,75 @@ def add(stack, entries):
 def rows_added(stack, entries):
     add(stack, entries)
     stack.wait_drained(by="log_workers")
+
+
+def add_frames(stack, entries, records, at_ms=None):
+    """Frames of so many records; with a time, one each 10 ms from then on."""
+    rows = [frames.row("x" * 100)] * records
+    pipeline = stack.redis.client.pipeline(transaction=False)
+    for i in range(entries):
+        entry_id = "*" if at_ms is None else f"{at_ms + 10 * i}-0"
+        pipeline.xadd("logs:stream", frames.frame(rows), id=entry_id)
+    pipeline.execute()
+
+
+def assert_about(records, bytes_told, phases, factor=1.3):
+    """What is told of entries of several sizes."""
+    real = sum(entries * of for entries, of in phases)
+    assert real / factor <= records <= real * factor
+    size = len(frames.row("x" * 100) + b"\n")
+    assert records * size * 0.999 - 1 <= bytes_told <= records * size * 1.001 + size
+
+
+SIZES = {"small ones first": [(900, 1), (90, 300)], "large ones first": [(90, 300), (900, 1)]}
+
+
+@pytest.mark.parametrize("phases", SIZES.values(), ids=SIZES)
+def test_entries_of_other_sizes_than_those_read_last(make_stack, phases):
+    stack = make_stack(load=SMALL)
+    stack.start_loading()
+    rows_added(stack, 10)
+    wait_backlog(stack, 0)
+    stack.postgres.stop()
+
+    def wait_told(entries):
+        wait_until(lambda: (backlog(stack) or (None,))[0] == entries, 15, f"{entries} are told of")
+        return int(told(stack)["backlog_records"]), int(told(stack)["backlog_bytes"])
+
+    before = []
+    for entries, records in phases:
+        add_frames(stack, entries, records)
+        before.append((entries, records))
+        assert_about(*wait_told(sum(n for n, _ in before)), before)
+    stack.postgres.start()
+    stack.wait_drained(by="log_workers")
+    assert stack.rows() == 10 * RECORDS + sum(n * of for n, of in phases)
+    wait_backlog(stack, 0)
+
+
+@pytest.mark.parametrize("phases", SIZES.values(), ids=SIZES)
+def test_entries_that_came_while_no_loader_ran(make_stack, phases):
+    """They are looked at in many places. status does the same, with or without a loader."""
+    stack = make_stack(load=SMALL)
+    stack.start_loading()
+    rows_added(stack, 10)
+    wait_backlog(stack, 0)
+    stack.loader.stop()
+    stack.postgres.stop()
+    at_ms = int(time.time() * 1000)
+    for entries, records in phases:
+        add_frames(stack, entries, records, at_ms)
+        at_ms += 10 * entries
+    wait_until(lambda: not told(stack), 15, "no loader tells any more")
+    now = status(stack, 1)["backlog"]
+    assert now["entries"] == 990
+    assert_about(now["records"], now["bytes"], phases)
+    stack.loader.start()
+    wait_until(lambda: (backlog(stack) or (None,))[0] == 990, 15, "all are told of")
+    fields = told(stack)
+    assert_about(int(fields["backlog_records"]), int(fields["backlog_bytes"]), phases)
+    now = status(stack, 1)["backlog"]
+    assert_about(now["records"], now["bytes"], phases)
 
 
 def test_what_waits_is_counted_for_all_loaders_together(make_stack):
@@ -127,7 +200,8 @@ def test_the_rates_of_loaders_are_added_up(make_stack):
     stack.wait_drained()
     wait_until(lambda: int(told(stack)["drain_records"]) == sum(each().values()), 10, "the sum")
     assert int(told(stack)["drain_records"]) > 1.2 * min(before.values())
-    assert int(told(stack)["drain_bytes"]) > 100 * int(told(stack)["drain_records"])
+    fields = told(stack)
+    assert int(fields["drain_bytes"]) > 100 * int(fields["drain_records"])
     second.kill()
     wait_until(lambda: len(each()) == 1, 10, "only who lives is counted")
     wait_until(lambda: int(told(stack)["drain_records"]) == sum(each().values()), 10, "the rest")

@@ -109,10 +109,24 @@ RedisResult inspect_groups(const SimRedis& redis) {
 RedisResult measure(const SimRedis& redis) {
     RedisResult result = inspect_groups(redis);
     result.stream.entries = redis.entries().size();
+    result.stream.added = redis.added();
     result.stream.last_generated = redis.last_id();
     result.kept = redis.kept();
     result.stream.kept = result.kept.entries;
     result.memory = redis.memory();
+    return result;
+}
+
+RedisResult look(const SimRedis& redis, const RedisAction& action) {
+    RedisResult result;
+    for (const StreamId& place : action.places) {
+        RedisResult found;
+        answer_entries(redis.range(place, action.count), &found);
+        EntrySample& sample = result.samples.emplace_back();
+        for (const Entry& entry : found.entries) {
+            sample.add(entry);
+        }
+    }
     return result;
 }
 
@@ -132,9 +146,7 @@ RedisResult inspect_pending(const SimRedis& redis, const std::string& name) {
 
 RedisResult inspect_oldest(const SimRedis& redis) {
     RedisResult result;
-    if (const auto oldest = redis.oldest()) {
-        answer_entries({*oldest}, &result);
-    }
+    answer_entries(redis.range({}, 1), &result);
     return result;
 }
 
@@ -164,6 +176,8 @@ RedisResult perform_redis(World* world, unsigned consumer, const RedisAction& ac
             return inspect_oldest(redis);
         case RedisStep::kMeasure:
             return measure(redis);
+        case RedisStep::kLook:
+            return look(redis, action);
         case RedisStep::kPublish:
             if (redis.full()) {
                 return failure(RedisStatus::kRefused);

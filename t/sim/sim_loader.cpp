@@ -149,7 +149,7 @@ void SimLoader::send_redis() {
     if (step == RedisStep::kInspectGroups) {
         trimming_ = true;
     } else if (step != RedisStep::kInspectPending && step != RedisStep::kTrim &&
-               step != RedisStep::kAck && step != RedisStep::kMeasure &&
+               step != RedisStep::kAck && step != RedisStep::kMeasure && step != RedisStep::kLook &&
                step != RedisStep::kPublish) {
         trimming_ = false;
     }

@@ -171,11 +171,13 @@ uint64_t SimRedis::trim(StreamId below, uint64_t keep, uint64_t nodes_max) {
     return trimmed;
 }
 
-std::optional<SimRedis::Delivered> SimRedis::oldest() const {
-    if (state_.entries.empty()) {
-        return std::nullopt;
+std::vector<SimRedis::Delivered> SimRedis::range(StreamId from, size_t count) const {
+    std::vector<Delivered> found;
+    for (auto at = lower_bound_id(state_.entries, from);
+         at != state_.entries.end() && found.size() < count; ++at) {
+        found.push_back({at->id, at->body});
     }
-    return Delivered{state_.entries.front().id, state_.entries.front().body};
+    return found;
 }
 
 void SimRedis::remove_stream() {

@@ -76,7 +76,7 @@ class SimRedis {
                   int64_t now_us);
     void acknowledge(GroupName name, const std::vector<StreamId>& ids);
     uint64_t trim(StreamId below, uint64_t keep, uint64_t nodes_max);
-    [[nodiscard]] std::optional<Delivered> oldest() const;
+    [[nodiscard]] std::vector<Delivered> range(StreamId from, size_t count) const;
     [[nodiscard]] const Group& group(GroupName name) const { return state_.groups[index(name)]; }
     [[nodiscard]] bool exists() const noexcept { return state_.exists; }
     [[nodiscard]] bool full() const noexcept { return state_.entries.size() >= entries_max_; }
@@ -101,6 +101,7 @@ class SimRedis {
         return state_.entries;
     }
     [[nodiscard]] StreamId last_id() const noexcept { return state_.last_id; }
+    [[nodiscard]] uint64_t added() const noexcept { return state_.added; }
     [[nodiscard]] const StreamEntry* find(StreamId id) const;
     [[nodiscard]] bool can_trim(StreamId below, uint64_t keep) const;
 

@@ -42,6 +42,9 @@ std::string text_of(const RedisAction& action) {
     for (const StreamId& id : action.ids) {
         text += " " + to_string(id);
     }
+    for (const StreamId& place : action.places) {
+        text += " " + to_string(place);
+    }
     return text;
 }
 

@@ -120,6 +120,46 @@ RedisResult figures(const StreamLength& length, GroupPosition group) {
     return result;
 }
 
+// Of entries with so many records, of 40 bytes each.
+RedisResult sample(uint64_t records) {
+    RedisResult result;
+    result.samples = {{1, records, records * 40, {1, 3}, {1, 3}}};
+    return result;
+}
+
+void what_this_consumer_holds_is_counted_and_not_guessed(void**) {
+    Driver driver;
+    driver.read(RedisStep::kReadNew, {1, 2}, 50);
+    driver.refuse(driver.pg_until(PgStep::kInsertLedger), PgStatus::kLost);
+    driver.read(RedisStep::kReadNew, {3, 4, 5}, 1);
+    driver.answer(driver.redis_until(RedisStep::kMeasure), figures(stream(5, 0), at(5, 5, 5)));
+    LoadState state = driver.redis_until(RedisStep::kPublish).state;
+    assert_int_equal(state.backlog_entries, 5);
+    assert_int_equal(state.backlog.records, 103);
+    assert_int_equal(state.backlog.bytes, 103 * make_rows(1).size());
+    driver.answer(driver.redis_until(RedisStep::kPublish), {});
+    // Another one holds ten, like those that this one read lately.
+    driver.answer(driver.redis_until(RedisStep::kMeasure), figures(stream(15, 0), at(15, 15, 15)));
+    state = driver.redis_until(RedisStep::kPublish).state;
+    assert_in_range(state.backlog.records, 103 + 10, 103 + 10 * 50);
+    driver.answer(driver.redis_until(RedisStep::kPublish), {});
+    // Stored, and only to be acknowledged: Redis still counts them.
+    const RedisAction measure = driver.redis_until(RedisStep::kMeasure);
+    driver.commit();
+    driver.answer(measure, figures(stream(5, 0), at(5, 5, 5)));
+    assert_int_equal(driver.core().gauges(driver.now_).state.backlog.records, 3);
+}
+
+void what_may_not_be_looked_at_is_told_all_the_same(void**) {
+    Driver driver;
+    driver.pg_until(PgStep::kWait);
+    driver.answer(driver.redis_until(RedisStep::kMeasure), figures(stream(7, 0), at(0, 0)));
+    driver.refuse(driver.redis_until(RedisStep::kLook), RedisStatus::kRefused);
+    const RedisAction next = driver.core().next_redis(driver.now_);
+    assert_int_equal(static_cast<int>(next.step), static_cast<int>(RedisStep::kPublish));
+    assert_int_equal(next.state.backlog.records, 7);
+}
+
 void the_edge_is_told_how_much_waits_and_how_fast_it_goes(void**) {
     Driver driver;
     driver.read(RedisStep::kReadNew, {1, 2}, 50);
@@ -129,12 +169,18 @@ void the_edge_is_told_how_much_waits_and_how_fast_it_goes(void**) {
     driver.answer(commit, {});
     const double seconds = static_cast<double>(driver.now_.steady_us - began_us) / kSecondUs;
     driver.answer(driver.redis_until(RedisStep::kMeasure), figures(stream(20, 0), at(2, 2, 2)));
+    // Where the oldest lies that nobody was given; then at more of them.
+    const RedisAction first = driver.redis_until(RedisStep::kLook);
+    assert_ids(first.places, {3});
+    driver.answer(first, sample(30));
+    driver.answer(driver.redis_until(RedisStep::kLook), sample(30));
     const LoadState state = driver.redis_until(RedisStep::kPublish).state;
     assert_true(state.postgres_up);
     assert_true(state.backlog_known);
     assert_int_equal(state.backlog_entries, 20);
-    assert_int_equal(state.backlog.records, 20 * 50);
-    assert_int_equal(state.backlog.bytes / 20, state.backlog.bytes / 1000 * 50);
+    assert_int_equal(state.backlog.records, 2 * 50 + 18 * 30);
+    const uint64_t row_bytes = make_rows(1).size();
+    assert_int_equal(state.backlog.bytes, 2 * 50 * row_bytes + 18 * 30 * 40);
     assert_in_range(state.drain.records, 100 / seconds * 0.9, 100 / seconds * 1.1);
     assert_true(state.drain.bytes > state.drain.records * 5);
 }
@@ -194,6 +240,8 @@ int main() {
         cmocka_unit_test(entries_that_were_deleted_by_hand_do_not_wait),
         cmocka_unit_test(an_entry_holds_what_those_before_it_held),
         cmocka_unit_test(the_rate_is_that_of_the_time_with_work),
+        cmocka_unit_test(what_this_consumer_holds_is_counted_and_not_guessed),
+        cmocka_unit_test(what_may_not_be_looked_at_is_told_all_the_same),
         cmocka_unit_test(the_edge_is_told_how_much_waits_and_how_fast_it_goes),
         cmocka_unit_test(it_is_told_twice_a_second_and_measured_anew_each_time),
         cmocka_unit_test(what_redis_counted_in_another_life_is_not_relied_on),
