@@ -1,150 +1,116 @@
 """500 who watch a device each, while 10,000 records a second come in for all of them: how long each
-record takes from its 200 to its event, what the server takes for it, and what it costs intake."""
+record takes from its 200 to its event, what the server takes for it, and what it costs intake.
+
+What it costs intake is measured in turns, without and with those who watch:
+- at the offered rate all has to be taken, and the CPU that intake (nginx, Redis, the loader and
+  Postgres) takes for a record may not grow by 5 %. Redis has to hand each entry to the tail, and
+  nginx passes on what it shows: that is told beside it, as it is not what intake loses but what
+  watching takes. So is the server's own CPU.
+- as fast as records are taken, by senders that cost little, as many watch and are shown all of it.
+  On a machine that is full each record that is shown takes time from one that could come in, so
+  this has no bar: it is what is left of intake when everything that comes in is watched.
+"""
 
 import argparse
-import http.client
 import json
-import multiprocessing
-import selectors
-import socket
+import os
 import statistics
-import threading
-import time
+import subprocess
 
+from harness.build import BUILD
 from harness.stack import Stack
 from harness.template import make_template
-from measure import cpu_seconds, resident_bytes, resident_bytes_peak
+from measure import cpu_seconds, family_cpu_seconds, resident_bytes_peak
 
-SENDERS = 4
+TOOL = BUILD / "t" / "bench" / "sluice-watch"
 
 
 class Watchers:
-    """All in a process of their own, so that they take nothing from who sends. Of each event only the
-    message is looked at: when it was sent."""
-
     def __init__(self, port, count):
-        self.pipe, theirs = multiprocessing.Pipe()
-        self.process = multiprocessing.Process(target=self._run, args=(port, count, theirs))
-        self.process.start()
-        self.pipe.recv()
+        self.process = subprocess.Popen([TOOL, "watch", str(port), str(count)], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.process.stdout.readline() == "open\n"
 
-    def _run(self, port, count, pipe):
-        self.selector = selectors.DefaultSelector()
-        self.ways_s = []
-        self.other = 0
-        self.rests = {}
-        for number in range(count):
-            client = socket.create_connection(("127.0.0.1", port))
-            client.sendall(f"GET /api/logs/stream?device_id=d{number} HTTP/1.1\r\n"
-                           "Host: here\r\n\r\n".encode())
-            self.rests[client] = b""
-            self.selector.register(client, selectors.EVENT_READ)
-        pipe.send("open")
-        expected = None
-        while True:
-            if pipe.poll():
-                expected, deadline = pipe.recv(), time.monotonic() + 20
-            if expected is not None and (
-                    len(self.ways_s) >= expected or time.monotonic() > deadline):
-                pipe.send((sorted(self.ways_s), self.other))
-                return
-            for key, _ in self.selector.select(0.1):
-                data = key.fileobj.recv(1 << 16)
-                if not data:
-                    raise SystemExit("a tail ended")
-                self._take(key.fileobj, data)
-
-    def _take(self, client, data):
-        now = time.monotonic()
-        *events, self.rests[client] = (self.rests[client] + data).split(b"\n\n")
-        for event in events:
-            at = event.find(b'"message":"')
-            if at >= 0:
-                sent = float(event[at + 11:event.index(b'"', at + 11)])
-                self.ways_s.append(now - sent)
-            elif b"event:" in event:
-                self.other += 1
-
-    def seen(self, expected):
-        """How long each record took, and how many other events there were; once all are there."""
-        self.pipe.send(expected)
-        return self.pipe.recv()
+    def shown(self, expected):
+        """What they were shown, once it is as much as this."""
+        output, _ = self.process.communicate(f"{expected}\n")
+        return json.loads(output)
 
     def close(self):
         self.process.kill()
-        self.process.join()
+        self.process.wait()
 
 
-def send(port, devices, rate, until, sent):
-    """Batches of records for random devices, at a steady rate. Their message is when they were sent:
-    before the 200, so that what is measured is more than what is asked for."""
-    connection = http.client.HTTPConnection("127.0.0.1", port)
-    batch, number = 25, 0
-    begin = time.monotonic()
-    while time.monotonic() < until:
-        due = begin + number * batch / rate
-        time.sleep(max(0, due - time.monotonic()))
-        records = [{"device_id": f"d{(number * batch + i) * 7 % devices}", "log_level": "INFO",
-                    "message": f"{time.monotonic():.4f}", "log_data": {"text": "x" * 100}}
-                   for i in range(batch)]
-        connection.request("POST", "/api/logs/batch", json.dumps(records),
-                           {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        answer.read()
-        sent.append(batch if answer.status == 200 else 0)
-        number += 1
+def send(port, devices, rate, seconds):
+    sent = subprocess.run([TOOL, "send", str(port), str(devices), str(rate), str(seconds)],
+                          check=True, capture_output=True, text=True)
+    return json.loads(sent.stdout)["taken"]
 
 
-def run(stack, watchers, devices, rate, seconds):
-    sent = []
-    cpu = cpu_seconds(stack.server.pid)
-    until = time.monotonic() + seconds
-    threads = [threading.Thread(target=send, args=(stack.nginx.port, devices, rate / SENDERS, until,
-                                                   sent)) for _ in range(SENDERS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    total = sum(sent)
-    result = {"records_per_s": total / seconds,
-              "server_cpu": (cpu_seconds(stack.server.pid) - cpu) / seconds,
-              "server_mb": resident_bytes(stack.server.pid) / 1e6}
-    if watchers:
-        ways, other = watchers.seen(total)
-        result |= {"shown": len(ways), "sent": total, "gaps_and_drops": other,
-                   "p50_ms": statistics.median(ways) * 1000,
-                   "p99_ms": ways[int(len(ways) * 0.99)] * 1000, "max_ms": ways[-1] * 1000}
-    print(json.dumps({name: round(value, 2) for name, value in result.items()}), flush=True)
+def cpu(stack):
+    return {"nginx": sum(map(cpu_seconds, stack.nginx.worker_pids())),
+            "redis": cpu_seconds(stack.redis.pid),
+            "loader": cpu_seconds(stack.loader.pid),
+            "postgres": family_cpu_seconds(stack.postgres.pid, stack.postgres.children()),
+            "server": cpu_seconds(stack.server.pid)}
+
+
+def measure(stack, options, rate, watched):
+    watchers = Watchers(stack.nginx.port, options.clients) if watched else None
+    try:
+        before = cpu(stack)
+        taken = send(stack.nginx.port, options.clients, rate, options.seconds)
+        # The rest of what it takes, too.
+        shown = watchers.shown(taken) if watched else {}
+        stack.wait_drained()
+        after = cpu(stack)
+    finally:
+        if watched:
+            watchers.close()
+    us = {f"{name}_us": (after[name] - before[name]) / taken * 1e6 for name in before}
+    result = {"watched": watched, "offered_per_s": rate or "all", "per_s": taken / options.seconds,
+              "taken": taken, **shown, **us, "load": os.getloadavg()[0]}
+    print(json.dumps({name: round(value, 2) if isinstance(value, float) else value
+                      for name, value in result.items()}), flush=True)
     return result
+
+
+def compared(results, names):
+    """With those who watch, as a share of what it is without; medians of all rounds."""
+    alone, watched = ([statistics.median(sum(one[name] for name in names)
+                                         for one in results if one["watched"] is which)]
+                      for which in (False, True))
+    return watched[0] / alone[0]
 
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench tail")
     parser.add_argument("--clients", type=int, default=500)
-    parser.add_argument("--rate", type=float, default=10000)
+    parser.add_argument("--rate", type=int, default=10000)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     template = make_template()
     stack = Stack(template.data, workers=1, load={"SLUICED_LOAD_TAIL_WINDOW_MB": "32"})
     try:
         stack.start()
-        rates = {False: [], True: []}
+        offered, full = [], []
         for _ in range(options.rounds):
-            for watched in (False, True):
-                watchers = Watchers(stack.nginx.port, options.clients) if watched else None
-                try:
-                    result = run(stack, watchers, options.clients, options.rate, options.seconds)
-                finally:
-                    if watchers:
-                        watchers.close()
-                rates[watched].append(result["records_per_s"])
-        share = statistics.mean(rates[True]) / statistics.mean(rates[False])
-        print(f"intake beside {options.clients} who watch: {share:.3f} of intake alone;"
-              f" the server's memory at most {resident_bytes_peak(stack.server.pid) / 1e6:.0f} MB")
+            offered += [measure(stack, options, options.rate, watched) for watched in (False, True)]
+            full += [measure(stack, options, 0, watched) for watched in (False, True)]
+        for one in (one for one in offered if one["watched"]):
+            assert one["shown"] == one["taken"] and one["gaps_and_drops"] == 0, one
+        memory = resident_bytes_peak(stack.server.pid) / 1e6
     finally:
         stack.close()
         stack.remove()
+    print(f"with {options.clients} who watch, of what it is without, at {options.rate} records/s:"
+          f" records taken {compared(offered, ['per_s']):.3f};"
+          f" CPU a record of loader and Postgres {compared(offered, ['loader_us', 'postgres_us']):.3f},"
+          f" Redis {compared(offered, ['redis_us']):.3f}, nginx {compared(offered, ['nginx_us']):.3f};"
+          f" p99 {max(one['p99_ms'] for one in offered if one['watched']):.0f} ms\n"
+          f"as fast as they are taken: {compared(full, ['per_s']):.3f};"
+          f" the server's memory at most {memory:.0f} MB")
 
 
 if __name__ == "__main__":
