@@ -15,18 +15,42 @@ void BodyStream::wake_reader() {
     }
 }
 
+bool BodyStream::has_room_for(const std::string& piece) const {
+    return left_ || bytes_ == 0 || bytes_ + piece.size() <= room_bytes_;
+}
+
+void BodyStream::append(Piece piece) {
+    if (!left_) {
+        bytes_ += piece->size();
+        pieces_.push_back(std::move(piece));
+    }
+}
+
 bool BodyStream::write(Piece piece, int64_t timeout_ms) {
     std::unique_lock<std::mutex> lock(mutex_);
-    const bool room = read_some_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {
-        return left_ || bytes_ == 0 || bytes_ + piece->size() <= room_bytes_;
-    });
-    if (left_ || !room) {
-        return left_;
+    if (!read_some_.wait_for(lock, std::chrono::milliseconds(timeout_ms),
+                             [&] { return has_room_for(*piece); })) {
+        return false;
     }
-    bytes_ += piece->size();
-    pieces_.push_back(std::move(piece));
+    append(std::move(piece));
     wake_reader();
     return true;
+}
+
+bool BodyStream::write_quietly(Piece piece) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!has_room_for(*piece)) {
+        return false;
+    }
+    append(std::move(piece));
+    return true;
+}
+
+void BodyStream::wake() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!pieces_.empty()) {
+        wake_reader();
+    }
 }
 
 void BodyStream::end(bool whole) {

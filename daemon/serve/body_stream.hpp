@@ -23,6 +23,9 @@ class BodyStream {
     // For one writer. False if there is no room, and none within so long. A piece that is larger
     // than all the room is taken where nothing else waits; where nobody reads any more, any is.
     [[nodiscard]] bool write(Piece piece, int64_t timeout_ms = 0);
+    // As write, but a reader that rests is left alone until it is woken.
+    [[nodiscard]] bool write_quietly(Piece piece);
+    void wake();
     // Nothing is written after this. Whoever reads the body sees that it is whole, or cut off.
     void end(bool whole);
     // Now, whatever the reader has not taken yet: it may never take it.
@@ -40,6 +43,8 @@ class BodyStream {
     [[nodiscard]] Read read(char* out, size_t room, size_t* size);
 
   private:
+    [[nodiscard]] bool has_room_for(const std::string& piece) const;
+    void append(Piece piece);
     void wake_reader();
 
     const size_t room_bytes_;

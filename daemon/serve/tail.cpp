@@ -24,6 +24,7 @@ constexpr size_t kFramesRemembered = 65536;
 constexpr size_t kPlacesAtOnce = 32;
 constexpr uint64_t kEntriesAtOnce = 32;
 constexpr int kRetryAfterS = 10;
+constexpr std::string_view kAnyDevice;
 
 HttpResponse response_of(const TailClient& client) {
     HttpResponse response;
@@ -138,6 +139,7 @@ void Tail::turn() {
     if (!read) {
         failed();
     }
+    hand_over();
     if (steady_us() >= look_at_us_) {
         look_at_us_ = steady_us() + kLookUs;
         look_around();
@@ -235,25 +237,49 @@ bool Tail::some_wait() const {
     });
 }
 
+// Until there is something else to do.
+int64_t Tail::wait_ms() const {
+    if (some_wait()) {
+        return 0;
+    }
+    int64_t due_us = INT64_MAX;
+    for (const Client& client : clients_) {
+        due_us = std::min(due_us, client->hand_over_at_us());
+    }
+    const int64_t now_us = steady_us();
+    return due_us >= now_us + kWaitMs * 1000 ? kWaitMs
+                                             : std::max<int64_t>((due_us - now_us) / 1000, 1);
+}
+
+void Tail::hand_over() {
+    const int64_t now_us = steady_us();
+    for (const Client& client : clients_) {
+        client->hand_over(now_us);
+    }
+}
+
 bool Tail::read_on() {
     TailEntries entries;
     StreamEnds ends;
-    if (!source_.read_behind(reading_.to(), some_wait() ? 0 : kWaitMs, &entries) ||
+    if (!source_.read_behind(reading_.to(), wait_ms(), &entries) ||
         (!entries.entries.empty() && !source_.find_ends(&ends))) {
         return false;
     }
     // Also those who came while it waited.
     take_in(true);
     if (!entries.entries.empty()) {
-        const std::vector<TailClient*> live = those(TailClient::Pace::kLive);
+        std::vector<TailClient*> live = those(TailClient::Pace::kLive);
+        if (live != live_audience_.all()) {
+            live_audience_ = TailAudience(std::move(live));
+        }
         const TailLoss loss = reading_.went_on(entries.entries, ends);
-        for (TailClient* client : live) {
+        for (TailClient* client : live_audience_.all()) {
             // Others have come further, and not by this reading.
             if (loss != TailLoss::kNone && client->place().entry < entries.entries[0].id) {
                 tell_gap(client, loss, client->place());
             }
         }
-        show(entries, live);
+        show(entries, live_audience_);
         const int64_t now_ms = wall_us() / 1000;
         const std::lock_guard<std::mutex> lock(mutex_);
         for (const Entry& entry : entries.entries) {
@@ -267,14 +293,14 @@ bool Tail::read_on() {
     return true;
 }
 
-void Tail::show(const TailEntries& entries, const std::vector<TailClient*>& clients) {
+void Tail::show(const TailEntries& entries, const TailAudience& audience) {
     for (const Entry& entry : entries.entries) {
         // What the loader does not store, or not twice, is not shown.
         if (entry.error == FrameError::kNone &&
             recent_.is_first(entry.frame.producer_id, entry.id)) {
-            show_rows(entry, clients);
+            show_rows(entry, audience);
         }
-        for (TailClient* client : clients) {
+        for (TailClient* client : audience.all()) {
             if (!client->stalled()) {
                 client->come_to(TailPlace::behind(entry.id));
             }
@@ -283,7 +309,7 @@ void Tail::show(const TailEntries& entries, const std::vector<TailClient*>& clie
 }
 
 // Each record is read once, and written once if anybody takes it.
-void Tail::show_rows(const Entry& entry, const std::vector<TailClient*>& clients) {
+void Tail::show_rows(const Entry& entry, const TailAudience& audience) {
     uint64_t events = 0;
     std::string_view rows = entry.frame.rows;
     for (uint64_t position = 0; !rows.empty(); ++position) {
@@ -291,17 +317,21 @@ void Tail::show_rows(const Entry& entry, const std::vector<TailClient*>& clients
         const TailPlace place{entry.id, position};
         const bool good = record_.read(rows.substr(0, end));
         rows.remove_prefix(end + 1);
+        if (!good) {
+            continue;
+        }
         BodyStream::Piece event;
-        for (TailClient* client : clients) {
-            if (!good || client->stalled() || !(client->place() < place) ||
-                !client->takes(record_)) {
-                continue;
+        for (const std::string_view device : {std::string_view(record_.device_id()), kAnyDevice}) {
+            for (TailClient* client : audience.of(device)) {
+                if (client->stalled() || !(client->place() < place) || !client->takes(record_)) {
+                    continue;
+                }
+                if (event == nullptr) {
+                    event = std::make_shared<const std::string>(
+                        record_.event(place, entry.frame.receive_time_ms));
+                }
+                events += client->show(event, place) ? 1 : 0;
             }
-            if (event == nullptr) {
-                event = std::make_shared<const std::string>(
-                    record_.event(place, entry.frame.receive_time_ms));
-            }
-            events += client->show(event, place) ? 1 : 0;
         }
     }
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -387,7 +417,7 @@ bool Tail::lead_on() {
                                            to < client->place().entry;
                                 }),
                  behind.end());
-    show(piece, behind);
+    show(piece, TailAudience(behind));
     for (TailClient* client : behind) {
         if (!client->stalled()) {
             client->come_to(TailPlace::behind(to));
@@ -436,7 +466,10 @@ void Tail::look_around() {
         client->stream()->end(false);
         return true;
     });
-    clients_.erase(gone, clients_.end());
+    if (gone != clients_.end()) {
+        live_audience_ = TailAudience();
+        clients_.erase(gone, clients_.end());
+    }
 }
 
 }  // namespace sluice

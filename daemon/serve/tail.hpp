@@ -17,6 +17,7 @@
 #include "daemon/serve/http_server.hpp"
 #include "daemon/serve/recent_frames.hpp"
 #include "daemon/serve/server_metrics.hpp"
+#include "daemon/serve/tail_audience.hpp"
 #include "daemon/serve/tail_client.hpp"
 #include "daemon/serve/tail_reading.hpp"
 #include "daemon/serve/tail_source.hpp"
@@ -59,8 +60,10 @@ class Tail {
     bool read_on();
     void failed();
     void take_in(bool reading);
-    void show(const TailEntries& entries, const std::vector<TailClient*>& clients);
-    void show_rows(const Entry& entry, const std::vector<TailClient*>& clients);
+    void show(const TailEntries& entries, const TailAudience& audience);
+    void show_rows(const Entry& entry, const TailAudience& audience);
+    [[nodiscard]] int64_t wait_ms() const;
+    void hand_over();
     [[nodiscard]] std::vector<TailClient*> those(TailClient::Pace pace) const;
     [[nodiscard]] bool some_wait() const;
     bool ask_places();
@@ -76,6 +79,7 @@ class Tail {
     TailRecord record_;
     LogLimit log_limit_;
     TailReading reading_;  // of what is live
+    TailAudience live_audience_;
     int64_t connect_at_us_ = 0;
     int64_t look_at_us_ = 0;
     int64_t beat_at_us_ = 0;

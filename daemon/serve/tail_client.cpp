@@ -6,6 +6,8 @@ namespace sluice {
 namespace {
 
 constexpr size_t kRoomBytes = 256 * 1024;
+constexpr size_t kHandOverBytes = 16 * 1024;
+constexpr int64_t kHandOverUs = 200 * 1000;
 
 }  // namespace
 
@@ -37,15 +39,28 @@ void TailClient::gap(const char* reason, const TailPlace& go_on_behind) {
 }
 
 bool TailClient::show(const BodyStream::Piece& event, const TailPlace& place) {
-    const bool shown = tell_missed() && stream_->write(event);
+    const bool shown = tell_missed() && stream_->write_quietly(event);
     if (!shown && pace_ == Pace::kBehind) {
         stalled_ = true;
         return false;
     }
     come_to(place);
+    shown_bytes_ += shown ? event->size() : 0;
+    if (shown_bytes_ >= kHandOverBytes) {
+        stream_->wake();
+        shown_bytes_ = 0;
+    }
     dropped_ += shown ? 0 : 1;
     dropped_new_ += shown ? 0 : 1;
     return shown;
+}
+
+void TailClient::hand_over(int64_t now_us) {
+    if (now_us >= hand_over_at_us()) {
+        stream_->wake();
+        shown_bytes_ = 0;
+        hand_over_at_us_ = now_us + kHandOverUs;
+    }
 }
 
 bool TailClient::tell_missed() {

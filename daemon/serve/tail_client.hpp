@@ -39,10 +39,19 @@ class TailClient {
     void gap(const char* reason, const TailPlace& go_on_behind);
 
     [[nodiscard]] bool takes(const TailRecord& record) const { return filter_.takes(record); }
+    // Empty: of any.
+    [[nodiscard]] const std::string& device_id() const noexcept { return filter_.device_id(); }
     // The record at this place. False if there is no room: who is behind stalls, and is shown it
     // again later; to others it is dropped, and they are told so when there is room. Once some is
     // dropped, all is until half of the room is free, so that not every other event tells of one.
     bool show(const BodyStream::Piece& event, const TailPlace& place);
+    // What he is shown is handed over at once, but then not again for a moment, unless it is much:
+    // to write each record by itself costs the server, nginx and him several times as much.
+    void hand_over(int64_t now_us);
+    // When it is to be done; INT64_MAX: there is nothing.
+    [[nodiscard]] int64_t hand_over_at_us() const noexcept {
+        return shown_bytes_ != 0 ? hand_over_at_us_ : INT64_MAX;
+    }
     [[nodiscard]] bool has_room() const;
     [[nodiscard]] bool stalled() const noexcept { return stalled_; }
     void try_again() noexcept { stalled_ = false; }
@@ -65,7 +74,9 @@ class TailClient {
     bool holds_on_ = false;
     bool stalled_ = false;
     TailPlace place_;
-    std::string gap_;           // not told yet; of several, the first
+    std::string gap_;         // not told yet; of several, the first
+    size_t shown_bytes_ = 0;  // and not handed over
+    int64_t hand_over_at_us_ = 0;
     uint64_t dropped_ = 0;      // not told yet
     uint64_t dropped_new_ = 0;  // not counted yet
 };

@@ -16,6 +16,7 @@ class TailFilter {
     explicit TailFilter(const Query& query);
 
     [[nodiscard]] bool takes(const TailRecord& record) const;
+    [[nodiscard]] const std::string& device_id() const noexcept { return device_id_; }
 
   private:
     std::string device_id_;
