@@ -195,6 +195,7 @@ def test_without_a_window_what_was_trimmed_unread_is_said(make_stack, watch):  #
         frames.add(stack.redis, [frames.frame([frames.row(str(number))])])
     stack.wait_drained()
     wait_until(lambda: stack.redis.stream_length() < 300, 10, "it is trimmed")
+    stack.loader.stop()
     there = stack.redis.stream_length()
     stack.server.resume()
     frames.add(stack.redis, [frames.frame([frames.row("last")])])
@@ -203,6 +204,7 @@ def test_without_a_window_what_was_trimmed_unread_is_said(make_stack, watch):  #
     assert gap.data["reason"] == "window_passed"
     assert len(seen.logs) < 3 + 300
     assert seen.messages[-there - 1:] == [str(n) for n in range(300 - there, 300)] + ["last"]
+    stack.loader.start()
 
 
 def test_the_rest_of_a_frame_that_was_trimmed_last_is_missed(make_stack, watch):  # noqa: F811
