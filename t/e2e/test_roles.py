@@ -241,6 +241,24 @@ def test_the_functions_of_a_loader_mean_what_they_say(connect):
             loader.run(f"SELECT public.sluice_make_partition('{parent}', 1)")
 
 
+def test_frames_of_the_last_hour_are_not_forgotten(connect):
+    """Whatever hour a loader asks for."""
+    loader = connect("sluice_loader")
+
+    def hour():
+        (now,), = loader.run("SELECT floor(extract(epoch FROM now()) / 3600)::bigint")
+        return now
+
+    before = hour()
+    made = [name for age in range(4, 0, -1) for name, in loader.run(
+        f"SELECT sluice_make_partition('ledger', {before - age})")]
+    loader.run("SELECT sluice_forget_frames(9000000)")
+    left = [name for name in made
+            if loader.run(f"SELECT to_regclass('public.{name}') IS NOT NULL") == [(True,)]]
+    # Unless an hour began just then.
+    assert left == made[3:] or (hour() != before and left == [])
+
+
 def test_who_is_logged_in_as_whom(stack):
     stack.api().log()
     stack.wait_rows(1)
