@@ -61,8 +61,9 @@ int open_unix(const std::string& listen, const std::string& path) {
     unlink(made.c_str());
     const int fd = socket(AF_UNIX, kSocketFlags, 0);
     if (fd < 0 || bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-        // Who may ask is decided by the rights of the folder: nginx runs as another user.
-        chmod(made.c_str(), 0666) != 0 || ::listen(fd, kListenBacklog) != 0 ||
+        // For this user and its group alone, or the folder's, if that hands its group on (g+s):
+        // what nginx keeps from a client nobody else gets here.
+        chmod(made.c_str(), 0660) != 0 || ::listen(fd, kListenBacklog) != 0 ||
         rename(made.c_str(), path.c_str()) != 0) {
         refuse_errno(listen, fd);
     }

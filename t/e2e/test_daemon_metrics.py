@@ -230,6 +230,14 @@ def test_each_loader_tells_its_own(make_stack):
     assert values[f'sluice_loader_rows_total{{loader="{name}"}}'] == 10
 
 
+def test_sockets_are_for_their_user_and_group_alone(stack):
+    """nginx, which is one of them, asks them both."""
+    assert stack.api().get("/metrics/daemon").status == 200
+    assert stack.api().get("/api/logs").status == 200
+    for name in ("load.sock", "serve.sock"):
+        assert (stack.folder / name).stat().st_mode & 0o777 == 0o660
+
+
 def test_nothing_that_only_tells_keeps_records_from_being_stored(make_stack):
     stack = make_stack(load={"SLUICED_LOAD_LISTEN": "unix:/nowhere/load.sock"})
     stack.allow("there will be no metrics")
