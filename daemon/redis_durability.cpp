@@ -45,6 +45,13 @@ std::string_view RedisFacts::config_text(std::string_view name) const {
     return value_of(config, name);
 }
 
+bool aof_is_only_begun(const RedisFacts& facts) {
+    return facts.config_text("appendonly") == "yes" && facts.info_number("aof_base_size") == 0 &&
+           (facts.info_number("aof_rewrite_in_progress") != 0 ||
+            facts.info_number("aof_rewrite_scheduled") != 0 ||
+            facts.info_text("aof_last_bgrewrite_status") == "err");
+}
+
 RedisDurability durability_of(const RedisFacts& facts) {
     if (!facts.complete()) {
         return {Durability::kUnsafe, "it does not tell (may this user run INFO and CONFIG GET?)"};
@@ -57,6 +64,9 @@ RedisDurability durability_of(const RedisFacts& facts) {
     }
     if (facts.config_text("appendonly") != "yes") {
         return {Durability::kMemory, "appendonly is off"};
+    }
+    if (aof_is_only_begun(facts)) {
+        return {Durability::kMemory, kAofOnlyBegun};
     }
     if (facts.info_text("aof_last_write_status") != "ok") {
         return {Durability::kMemory, "its last write to the AOF failed"};

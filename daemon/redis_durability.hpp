@@ -27,6 +27,13 @@ struct RedisFacts {
     [[nodiscard]] std::string_view config_text(std::string_view name) const;
 };
 
+// appendonly was switched on, and the rewrite that makes the AOF is not done: until then Redis
+// would load the one of before, or none. Where there was one before, in this life of Redis, it
+// cannot be told from any other rewrite: who has seen appendonly off, as an edge has, knows more.
+[[nodiscard]] bool aof_is_only_begun(const RedisFacts& facts);
+inline constexpr const char* kAofOnlyBegun =
+    "appendonly was switched on, and the AOF is not written yet";
+
 // What CONFIG GET is asked for.
 inline constexpr const char* kRedisConfigNames[] = {
     "appendonly", "appendfsync",      "no-appendfsync-on-rewrite",

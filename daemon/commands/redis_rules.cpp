@@ -132,7 +132,10 @@ void RedisJudgement::judge_last_write() {
     if (facts_.config_text("appendonly") != "yes") {
         return;
     }
-    if (facts_.info_text("aof_last_write_status") != "ok") {
+    if (aof_is_only_begun(facts_)) {
+        add(wanted_ <= Durability::kMemory ? Verdict::kWarn : Verdict::kFail, "redis_aof_write",
+            kAofOnlyBegun, "wait until it is; look at Redis' log if that takes long");
+    } else if (facts_.info_text("aof_last_write_status") != "ok") {
         add(wanted_ <= Durability::kMemory ? Verdict::kWarn : Verdict::kFail, "redis_aof_write",
             "its last write to the AOF failed",
             "look at its log; make room on the disk of its dir (CONFIG GET dir)");

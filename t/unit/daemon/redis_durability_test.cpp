@@ -41,6 +41,25 @@ void each_thing_that_makes_it_less_is_seen(void**) {
                  "its maxmemory-policy may evict the stream: set noeviction");
 }
 
+void an_aof_that_is_only_begun_is_none(void**) {
+    RedisFacts facts = good_facts();
+    facts.info["aof_base_size"] = "0";
+    facts.info["aof_rewrite_in_progress"] = "0";
+    assert_gives(facts, Durability::kFsync, "");
+    const char* const signs[][2] = {{"aof_rewrite_in_progress", "1"},
+                                    {"aof_rewrite_scheduled", "1"},
+                                    {"aof_last_bgrewrite_status", "err"}};
+    for (const auto& [name, value] : signs) {
+        RedisFacts begun = facts;
+        begun.info[name] = value;
+        assert_gives(begun, Durability::kMemory,
+                     "appendonly was switched on, and the AOF is not written yet");
+        // One that there was before is written anew.
+        begun.info["aof_base_size"] = "88";
+        assert_gives(begun, Durability::kFsync, "");
+    }
+}
+
 void what_is_not_told_is_not_trusted(void**) {
     for (std::string RedisFacts::*error : {&RedisFacts::info_error, &RedisFacts::config_error}) {
         RedisFacts facts = good_facts();
@@ -69,6 +88,7 @@ int main() {
     using namespace sluice::test;
     const CMUnitTest tests[] = {
         cmocka_unit_test(each_thing_that_makes_it_less_is_seen),
+        cmocka_unit_test(an_aof_that_is_only_begun_is_none),
         cmocka_unit_test(what_is_not_told_is_not_trusted),
         cmocka_unit_test(a_level_has_a_name),
     };

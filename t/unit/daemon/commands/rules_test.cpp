@@ -12,6 +12,8 @@ RedisFacts good_redis() {
                   {"loading", "0"},
                   {"role", "master"},
                   {"aof_last_write_status", "ok"},
+                  {"aof_rewrite_in_progress", "1"},  // of one that there is
+                  {"aof_base_size", "88"},
                   {"aof_last_bgrewrite_status", "ok"},
                   {"rdb_last_bgsave_status", "ok"},
                   {"maxmemory", "1000000"},
@@ -79,6 +81,7 @@ void each_thing_that_is_wrong_with_redis_is_found(void**) {
     assert_text_equal(redis_trouble("appendfsync", "no"), "redis_appendfsync:FAIL");
     assert_text_equal(redis_trouble("no-appendfsync-on-rewrite", "yes"), "redis_rewrite:FAIL");
     assert_text_equal(redis_trouble("aof_last_write_status", "err"), "redis_aof_write:FAIL");
+    assert_text_equal(redis_trouble("aof_base_size", "0"), "redis_aof_write:FAIL");
     assert_text_equal(redis_trouble("aof_last_bgrewrite_status", "err"), "redis_aof_write:warn");
     assert_text_equal(redis_trouble("maxmemory-policy", "allkeys-lru"), "redis_policy:FAIL");
     assert_text_equal(redis_trouble("maxmemory", "0"), "redis_maxmemory:warn");
