@@ -3,6 +3,7 @@
 Their times are shortened, to seconds. That they do not fire before these are over is in
 t/monitoring."""
 
+import shutil
 import time
 
 import pytest
@@ -95,7 +96,7 @@ def test_a_backlog_that_grows_and_is_stored_late(stack, api, watch):
 
 def test_records_that_are_not_as_they_should_be(stack, watch):
     stack.allow("a record cannot be stored|newer version|acknowledged records are lost"
-                r"|trimming is held up")
+                r"|trimming is held up|redis lost state")
     prometheus = watch(stack)
 
     def wait_for(name):
@@ -114,6 +115,17 @@ def test_records_that_are_not_as_they_should_be(stack, watch):
     stack.postgres.start()
     stack.loader.start()
     wait_for("SluiceRecordsLost")
+    # Redis comes back as it was before the loader read something.
+    stack.redis.stop()
+    shutil.copytree(stack.folder / "redis", stack.folder / "redis-before")
+    stack.redis.start()
+    frames.add(stack.redis, [frames.frame([frames.row()])])
+    stack.wait_drained()
+    stack.redis.kill()
+    shutil.rmtree(stack.folder / "redis")
+    shutil.move(stack.folder / "redis-before", stack.folder / "redis")
+    stack.redis.start()
+    wait_for("SluiceRedisStateLost")
     frames.add(stack.redis, [frames.frame([frames.row()], v="2")])
     wait_for("SluiceUnknownVersion")
 

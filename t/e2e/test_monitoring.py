@@ -15,7 +15,7 @@ from test_metrics import families_of
 FOREIGN = re.compile(r"^(up|node_\w+)$")
 WORDS = {
     "sum", "max", "min", "by", "and", "or", "rate", "deriv", "increase", "absent", "le",
-    "histogram_quantile", "predict_linear",
+    "histogram_quantile", "predict_linear", "unless", "offset",
 }
 
 

@@ -17,6 +17,7 @@ def in_seconds(rules):
     """The rules with seconds where they have minutes and hours."""
     rules = re.sub(r"for: \w+", "for: 1s", rules)
     rules = re.sub(r"\[\w+:\w+\]", "[15s:1s]", rules)
+    rules = re.sub(r"offset \d+[mh]", "offset 60s", rules)
     return re.sub(r"\[\d+[mh]\]", "[60s]", rules)
 
 
