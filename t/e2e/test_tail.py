@@ -61,6 +61,12 @@ def test_a_record_is_shown_as_pages_show_it(stack, watch):
     del row["id"], log["message_id"]
     assert log == row
     assert log["event_time"] == "2024-11-14T09:30:00.000000Z"
+    # Whatever else comes, which may be a heartbeat.
+    for count in (2, 3):
+        api.log(message="more")
+        posted = time.monotonic()
+        seen.wait_logs(count)
+        assert seen.times[count - 1] - posted < 1
 
 
 def test_batches_come_in_order_and_whole(stack, watch):
