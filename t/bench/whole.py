@@ -215,6 +215,7 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/bench whole")
     parser.add_argument("--seconds", type=int, default=70, help="of the long run")
     parser.add_argument("--workers", type=int, default=2, help="of nginx")
+    parser.add_argument("--consumers", default="1", help="of the loader")
     parser.add_argument("--case", default="", help="those whose name has this in it")
     parser.add_argument("--rate", type=float, help="records/s: it is not looked for")
     options = parser.parse_args()
@@ -224,8 +225,9 @@ def main():
     for case in CASES:
         if options.case not in case.name:
             continue
-        print(f"\n{case.name}, fsync always, {options.workers} workers", flush=True)
-        with Whole(options.workers) as whole:
+        print(f"\n{case.name}, fsync always, {options.workers} workers,"
+              f" {options.consumers} consumers", flush=True)
+        with Whole(options.workers, {"SLUICED_LOAD_CONSUMERS": options.consumers}) as whole:
             per_s = options.rate or whole.most(case, lambda text: print(text, flush=True))
             found = whole.run(case, per_s, options.seconds)
             print(f"  for {found['seconds']:.0f} s: {found['stored_per_s']:,.0f} stored/s of"
