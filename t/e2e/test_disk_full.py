@@ -102,6 +102,7 @@ def test_no_room_for_redis(small_disk, stack, fsync):
     sent = Sent(stack)
     sent.add(5)
     stack.wait_drained()
+    stack.redis.rewrite_aof()
     # What is read is acknowledged, which is written too: both are to be refused.
     stack.postgres.pause()
     sent.add(20)
@@ -117,4 +118,9 @@ def test_no_room_for_redis(small_disk, stack, fsync):
         stack.redis.start()
     wait_until(lambda: sent.add(), 15, "Redis takes entries again")
     sent.add_again()
+    if fsync == "everysec":
+        # Behind what it could not write whole, Redis left a hole in an AOF that was rewritten before.
+        stack.redis.rewrite_aof()
+        stack.redis.stop()
+        stack.redis.start()
     sent.check()

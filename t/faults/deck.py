@@ -185,10 +185,13 @@ class Deck:
         self.start(part, killed_at)
 
     def fill_redis_disk(self):
-        """With fsync always Redis ends when it cannot write, else it refuses until it can."""
+        """With fsync always Redis ends when it cannot write, else it refuses until it can; then its
+        AOF has to be rewritten, or it may not start again: see the README."""
         self.disks["redis"].leave(64 * KILOBYTE)
         self.some_time(1, 4)
         self.make_room(self.stack.redis)
+        if self.durability == "everysec":
+            self.stack.redis.rewrite_aof()
 
     def fill_postgres_disk(self):
         """It may be tables that do not find room, or the log of Postgres, at which it ends."""

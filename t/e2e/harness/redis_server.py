@@ -4,6 +4,7 @@ import redis
 
 from .build import render_conf
 from .process import FAKETIME, Process
+from .waiting import wait_until
 
 USERS = ("edge", "loader", "reader", "operator")
 # What limits with scope=global take, as conf/redis.acl says.
@@ -54,6 +55,23 @@ class RedisServer(Process):
             return self.client.ping()
         except redis.RedisError:
             return False
+
+    def rewrite_aof(self):
+        """From its beginning to its end; one that runs already is waited for."""
+
+        def begun():
+            try:
+                return self.client.bgrewriteaof()
+            except redis.ResponseError:
+                return False
+
+        def ended():
+            info = self.client.info("persistence")
+            return not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]
+
+        wait_until(begun, 20, "a rewrite of the AOF begins")
+        wait_until(ended, 20, "the AOF is rewritten")
+        assert self.client.info("persistence")["aof_last_bgrewrite_status"] == "ok"
 
     def refused(self):
         """What users were refused, a line each."""
