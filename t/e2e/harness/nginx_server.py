@@ -137,7 +137,7 @@ class NginxDaemon(NginxServer):
         super().__init__(folder, workers, edits)
         self.first_pid = None
         # What is not named here does not get to the next binary.
-        names = (*build.sanitizer_environment(folder, self.name), *CLOCK_NAMES)
+        names = {**build.sanitizer_environment(folder, self.name), **dict.fromkeys(CLOCK_NAMES)}
         self.edit("events {", "".join(f"env {name};\n" for name in names) + "events {")
 
     def launch(self):
