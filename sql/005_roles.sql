@@ -102,17 +102,15 @@ END
 $$;
 
 -- Drops the ledger's partitions of the hours before this one, counted since 1970, and tells how
--- many: none that has frames of the last hour, whatever is asked for, as Redis may give them out
--- once more, and none if another loader is at it. Only loaders touch the ledger, so the lock that
--- DROP takes on it holds up nobody else.
+-- many: none if another loader is at it. Only loaders touch the ledger, so the lock that DROP takes
+-- on it holds up nobody else.
 CREATE FUNCTION sluice_forget_frames(before_hour bigint) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER
 SET lock_timeout = '2s' SET TimeZone = 'UTC'
 AS $$
 DECLARE
     bound   CONSTANT text :=
-        to_char(least(timestamptz 'epoch' + before_hour * interval '1 hour',
-                      now() - interval '1 hour'), '"ledger_"YYYYMMDDHH24');
+        to_char(timestamptz 'epoch' + before_hour * interval '1 hour', '"ledger_"YYYYMMDDHH24');
     old     text;
     dropped integer := 0;
 BEGIN
