@@ -124,7 +124,8 @@ ExportEnd Exporter::run(PgConnection* connection, const Job& job) {
         }
         if (!is_bad_query(job.query, connection->error(), &response)) {
             log_failure(connection->error());
-            response = database_unavailable();
+            response = connection->error().sqlstate == kQueryCancelled ? query_timeout()
+                                                                       : database_unavailable();
         }
         job.exchange->answer(std::move(response));
         return ExportEnd::kFailed;

@@ -56,6 +56,11 @@ HttpResponse database_unavailable() {
     return unavailable("database_unavailable", "The database does not answer now.");
 }
 
+HttpResponse query_timeout() {
+    return unavailable("query_timeout",
+                       "The query took too long: ask for less time, or fewer levels.");
+}
+
 HttpResponse nobody_is_there() {
     return unavailable("client_gone", "The client has gone.");
 }

@@ -18,6 +18,7 @@ namespace sluice {
 [[nodiscard]] HttpResponse unavailable(std::string_view code, std::string_view detail,
                                        int retry_after_s = 1);
 [[nodiscard]] HttpResponse database_unavailable();
+[[nodiscard]] HttpResponse query_timeout();
 // Who asked has gone, so that nobody will read this.
 [[nodiscard]] HttpResponse nobody_is_there();
 

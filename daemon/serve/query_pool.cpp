@@ -215,8 +215,7 @@ HttpResponse QueryPool::try_run(PgConnection* connection, const Job& job) {
         }
         log_failure(connection->error());
         if (too_slow) {
-            return unavailable("query_timeout",
-                               "The query took too long: ask for less time, or fewer levels.");
+            return query_timeout();
         }
         if (!rested || connection->is_open()) {
             break;

@@ -1,5 +1,8 @@
 #include "daemon/serve/row_text.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 #include "daemon/pg_text.hpp"
 #include "daemon/serve/bodies.hpp"
 #include "daemon/serve/page_sql.hpp"
@@ -7,13 +10,19 @@
 namespace sluice {
 namespace {
 
-// What a spreadsheet takes for a formula. A quote in front makes text of it.
-constexpr std::string_view kBeginsFormula = "=+-@\t\r";
+// What a spreadsheet takes for a formula, or skips in front of one; the last four are the first
+// ones as wide as a Chinese character. A quote in front makes text of it.
+constexpr std::string_view kBeginsFormula[] = {"=",  "+",      "-",      "@",      "\t",    "\r",
+                                               "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"};
+
+bool begins_formula(std::string_view value) {
+    return std::any_of(
+        std::begin(kBeginsFormula), std::end(kBeginsFormula),
+        [&](std::string_view begin) { return value.substr(0, begin.size()) == begin; });
+}
 
 void append_csv(std::string_view value, std::string* out) {
-    const bool formula =
-        !value.empty() && kBeginsFormula.find(value.front()) != std::string_view::npos;
-    out->append(formula ? "\"'" : "\"");
+    out->append(begins_formula(value) ? "\"'" : "\"");
     for (const char c : value) {
         if (c == '"') {
             out->push_back('"');

@@ -50,9 +50,13 @@ def reading(make_stack, logs):
 
 @pytest.fixture
 def large(make_stack):
+    return make_large(make_stack)
+
+
+def make_large(make_stack, **serve):
     """More than all buffers on the way hold."""
-    stack = start(make_stack)
-    store(stack.postgres, [Log(LARGE + 1, ago(3600))])  # makes the day
+    stack = start(make_stack, **serve)
+    store(stack.postgres, [Log(LARGE + 1, ago(60))])  # makes the day
     connection = stack.postgres.connect()
     connection.cursor().execute(
         "INSERT INTO logs (id, created_at, device_id, log_level, message, log_data)"
@@ -123,6 +127,7 @@ def test_a_file_is_chosen_by_accept_and_never_by_the_cache(reading):
         for accept, kind in kinds.items():
             answer = api.get(target, Accept=accept)
             assert answer.headers["Content-Type"].partition(";")[0] == kind, accept
+            assert "Accept" in answer.headers.get_all("Vary"), "or a cache on the way mixes them up"
             if kind != "application/json":
                 assert len(rows_of(answer)) == 5
                 assert answer.headers["X-Cache-Status"] == "MISS"
@@ -138,7 +143,8 @@ def test_a_file_is_chosen_by_accept_and_never_by_the_cache(reading):
 def test_spreadsheets_take_nothing_for_a_formula(make_stack):
     stack = start(make_stack)
     messages = ["=1+1", "+1", "-1", "@a", "\tx", "\rx", 'a "b", c', "two\r\nlines", "'quoted",
-                "=a,\"b\"\n", "1-2", ""]
+                "=a,\"b\"\n", "1-2", "", "\n=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201",
+                "\uff1c"]
     devices = ["=dev", "-", "plain"]
     logs = [Log(n, ago(600 - n), devices[n % 3], message=message)
             for n, message in enumerate(messages)]
@@ -151,7 +157,7 @@ def test_spreadsheets_take_nothing_for_a_formula(make_stack):
     table = {row["id"]: row for row in rows_of(answer)}
 
     def tamed(value):
-        return "'" + value if value[:1] in ("=", "+", "-", "@", "\t", "\r") and value else value
+        return "'" + value if value[:1] in tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20") else value
 
     for n, message in enumerate(messages):
         assert table[n]["message"] == tamed(message)
@@ -252,7 +258,8 @@ def test_forwards_a_file_ends_where_all_is_settled(reading):
 def test_a_search_that_finds_nothing_for_long_still_ends(make_stack):
     """Each query stops early; the file goes on, and the client is told that there is somebody."""
     stack = start(make_stack, SLUICED_SERVE_QUERY_TIMEOUT_MS="1000")
-    store(stack.postgres, [Log(1, ago(7200), message="needle")])
+    # The days of both are there then, also where one has just begun.
+    store(stack.postgres, [Log(1, ago(7200), message="needle"), Log(LARGE, ago(0))])
     store_haystack(stack.postgres, 40000)
     pages = Pages(stack.server)
     assert pages.page(q="NEEDLE")["stopped_early"]
@@ -261,6 +268,28 @@ def test_a_search_that_finds_nothing_for_long_still_ends(make_stack):
         assert b" " in answer.body.partition(b"needle")[0].replace(b"created_at,", b"")
         assert [row["id"] for row in rows_of(answer)] == [1]
     pages.close()
+
+
+def test_a_part_that_takes_too_long_is_asked_for_twice(make_stack):
+    """Then it is given up: what has begun is cut off, what has not gets an error."""
+    stack = make_large(make_stack, SLUICED_SERVE_QUERY_TIMEOUT_MS="2000")
+    stack.allow("postgres did not answer an export")
+    connection, answer = ask(stack, "/api/logs?format=ndjson")
+    lock = stack.postgres.connect()
+    lock.autocommit = False
+    lock.cursor().execute("LOCK TABLE logs IN ACCESS EXCLUSIVE MODE")
+    pages = Pages(stack.server)
+    began = time.monotonic()
+    refused = pages.ask("/api/logs", format="csv")
+    assert (refused.status, refused.json["code"]) == (503, "query_timeout")
+    assert time.monotonic() - began > 2 * 2
+    assert refused.headers["Retry-After"]
+    with pytest.raises(http.client.IncompleteRead):
+        answer.read()
+    wait_until(lambda: ended(stack, "failed") == 2, 10, "both are counted")
+    pages.close()
+    connection.close()
+    lock.close()
 
 
 def test_many_exports_and_pages_at_once(large):
