@@ -21,6 +21,12 @@ namespace {
 // word of it.
 constexpr std::pair<const char*, const char*> kDefaults[] = {
     {"connect_timeout", "5"}, {"keepalives_idle", "10"}, {"tcp_user_timeout", "10000"}};
+// The same for the other end, whose keepers are the system's: two hours. Postgres asks nobody while
+// it waits for the rows of a COPY, no statement's time ends that, and what it has locked stays so:
+// frames that it has begun, from a loader whose machine is gone, could not be stored by others.
+constexpr char kServerSide[] =
+    "; SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+    "; SET tcp_user_timeout = 25000; ";
 // The server gives up first, so that its answer says why; this is for a server that hangs.
 constexpr int64_t kGraceMs = 5000;
 
@@ -106,7 +112,7 @@ bool PgConnection::connect() {
     }
     const std::string timeout = std::to_string(options_.timeout_ms);
     return execute("SET statement_timeout = " + timeout +
-                   "; SET idle_in_transaction_session_timeout = " + timeout + "; " +
+                   "; SET idle_in_transaction_session_timeout = " + timeout + kServerSide +
                    options_.session);
 }
 
