@@ -29,15 +29,26 @@ class Log:
         return (self.created_at, self.id)
 
 
+def make_days(cursor, *times):
+    """Partitions of logs, as a loader makes them."""
+    for day in sorted({time.astimezone(UTC).date() for time in times}):
+        cursor.execute(
+            f"CREATE TABLE IF NOT EXISTS logs_{day:%Y%m%d} PARTITION OF logs"
+            f" FOR VALUES FROM ('{day} 00:00Z') TO ('{day + datetime.timedelta(1)} 00:00Z')")
+
+
+def make_last_minutes(cursor):
+    """The days of now and of a while ago, which are two where one has just begun."""
+    now = datetime.datetime.now(UTC)
+    make_days(cursor, now, now - datetime.timedelta(minutes=10))
+
+
 def store(postgres, logs):
     """Rows and their counters, in one transaction, as ever."""
     connection = postgres.connect()
     connection.autocommit = False
     with connection.cursor() as cursor:
-        for day in sorted({log.created_at.astimezone(UTC).date() for log in logs}):
-            cursor.execute(
-                f"CREATE TABLE IF NOT EXISTS logs_{day:%Y%m%d} PARTITION OF logs"
-                f" FOR VALUES FROM ('{day} 00:00Z') TO ('{day + datetime.timedelta(1)} 00:00Z')")
+        make_days(cursor, *(log.created_at for log in logs))
         for start in range(0, len(logs), 1000):
             part = logs[start:start + 1000]
             rows = ",".join(cursor.mogrify(
@@ -59,9 +70,9 @@ def store(postgres, logs):
 
 
 def store_haystack(postgres, count):
-    """Messages that take long to look through, all within a minute or so, with ids from 2 on. Their
-    day must be there."""
+    """Messages that take long to look through, all within a minute or so, with ids from 2 on."""
     connection = postgres.connect()
+    make_last_minutes(connection.cursor())
     connection.cursor().execute(
         "INSERT INTO logs (id, created_at, device_id, log_level, message, log_data)"
         " SELECT g + 1, now() - g * interval '1 ms', 'd', 'INFO', repeat('hay stack ', 1000), '{}'"
