@@ -43,7 +43,8 @@ DURABILITY = {
 }
 # What the parts may say of it all.
 ALLOWED = ("redis lost state, or its group was set back", "kept in dead_letters",
-           "exited on signal", r"worker process \d+ exited", "clock")
+           "exited on signal", r"worker process \d+ exited", "clock",
+           "its last write to the AOF failed")
 SETTINGS = {
     "SLUICED_REDIS_TIMEOUT_MS": "1000",
     "SLUICED_POSTGRES_TIMEOUT_MS": "3000",

@@ -19,7 +19,8 @@ def event_of(line):
 
 # What Postgres says to a connection that it ends with the last byte of its login: libpq writes that
 # to stderr itself, before anyone can tell it not to.
-ENDED_LOGIN = re.compile(r"FATAL:  terminating connection due to administrator command")
+ENDED_LOGIN = re.compile(r"(FATAL|WARNING):  terminating connection .*"
+                         r"|DETAIL:  The postmaster has commanded .*|HINT:  In a moment .*")
 
 
 def is_bad_sluiced_line(line):
