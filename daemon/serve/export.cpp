@@ -53,43 +53,52 @@ bool Export::read(PgConnection* connection, int64_t settled_us, int64_t timeout_
     if (!begun_ && query_.format == QueryFormat::kCsv) {
         *part = kCsvHead;
     }
+    const std::string held_before = held_;
+    size_t bytes = 0;
     const PageMoment moment{wall_us(), settled_us, steady_us() + timeout_ms * 1000 / 2};
     PageWalk walk(query_, moment);
     const auto on_row = [&](const PgRows& rows, int row) {
-        append_row(rows, row, part);
-        if (part->size() > kPartBytesMax) {
+        part->append(held_);
+        held_.clear();
+        append_row(rows, row, &held_);
+        bytes += held_.size();
+        if (bytes > kPartBytesMax) {
             walk.enough();
         }
     };
     const uint64_t rows_before = rows_;
     if (!walk.read(connection, part_rows_, on_row)) {
         rows_ = rows_before;
+        held_ = held_before;
         return false;
     }
     begun_ = true;
     left_ -= walk.count();
     whole_ = left_ == 0 || !walk.has_more();
+    if (whole_) {
+        part->append(held_);
+    }
     if (whole_ && query_.format == QueryFormat::kJson) {
         part->append(rows_ == 0 ? "[]\n" : "\n]\n");
     }
     if (!whole_) {
         query_.has_cursor = true;
         query_.cursor = *walk.next();
-        const size_t row_bytes = part->size() / std::max<uint32_t>(walk.count(), 1) + 1;
+        const size_t row_bytes = bytes / std::max<uint32_t>(walk.count(), 1) + 1;
         part_rows_ = static_cast<uint32_t>(std::clamp<uint64_t>(
             kPartBytes / row_bytes, 1, std::min<uint64_t>(left_, kPartRowsMax)));
     }
     return true;
 }
 
-void Export::append_row(const PgRows& rows, int row, std::string* part) {
+void Export::append_row(const PgRows& rows, int row, std::string* out) {
     if (query_.format == QueryFormat::kCsv) {
-        append_row_csv(rows, row, part);
+        append_row_csv(rows, row, out);
     } else {
         const bool in_array = query_.format == QueryFormat::kJson;
-        part->append(!in_array ? "" : rows_ == 0 ? "[\n" : ",\n");
-        append_row_json(rows, row, part);
-        part->append(in_array ? "" : "\n");
+        out->append(!in_array ? "" : rows_ == 0 ? "[\n" : ",\n");
+        append_row_json(rows, row, out);
+        out->append(in_array ? "" : "\n");
     }
     ++rows_;
 }

@@ -258,7 +258,8 @@ def test_forwards_a_file_ends_where_all_is_settled(reading):
 def test_a_search_that_finds_nothing_for_long_still_ends(make_stack):
     """Each query stops early; the file goes on, and the client is told that there is somebody."""
     stack = start(make_stack, SLUICED_SERVE_QUERY_TIMEOUT_MS="1000")
-    store(stack.postgres, [Log(1, ago(7200), message="needle")])
+    store(stack.postgres, [Log(1, ago(7200), message="needle"),
+                           Log(LARGE, ago(0), message="straw")])
     store_haystack(stack.postgres, 40000)
     pages = Pages(stack.server)
     assert pages.page(q="NEEDLE")["stopped_early"]
@@ -266,6 +267,10 @@ def test_a_search_that_finds_nothing_for_long_still_ends(make_stack):
         answer = pages.ask("/api/logs", q="NEEDLE", format=name)
         assert b" " in answer.body.partition(b"needle")[0].replace(b"created_at,", b"")
         assert [row["id"] for row in rows_of(answer)] == [1]
+        # What is searched for long behind the last row leaves no line of spaces at the end.
+        answer = pages.ask("/api/logs", q="straw", format=name)
+        assert answer.body.removeprefix((",".join(COLUMNS) + "\r\n").encode()).startswith(b" ")
+        assert [row["id"] for row in rows_of(answer)] == [LARGE]
     pages.close()
 
 
