@@ -14,7 +14,8 @@
 
 namespace sluice {
 
-// Asks Redis several times a second, on a thread of its own. While Redis is away the horizon stands still.
+// Asks Redis several times a second, on a thread of its own. While Redis is away the horizon stands
+// still.
 class SettledHorizon {
   public:
     explicit SettledHorizon(const Settings& settings);

@@ -147,6 +147,7 @@ def test_redis_that_is_set_to_less(stack):
         client.config_set(name, value)
         assert trouble(stack) == found, name
         client.config_set(name, well)
+        wait_until(lambda: trouble(stack) == {}, 30, "all is well again, of a new AOF once it is whole")
     client.config_set("appendfsync", "everysec")
     assert trouble(stack, "--durability", "everysec") == {}
     stack.loader.settings["SLUICED_REDIS_DURABILITY"] = "everysec"

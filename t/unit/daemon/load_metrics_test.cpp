@@ -139,6 +139,12 @@ void the_backlog_is_told_once_it_is_known(void**) {
     result.groups = {group};
     result.stream = {10, 10, {1, 10}};
     driver.answer(measure, std::move(result));
+    // What others hold, and what nobody was given, is as large as what this one read.
+    for (int look = 0; look < 2; ++look) {
+        RedisResult found;
+        found.samples = {{1, 5, 200, {1, 8}, {1, 8}}};
+        driver.answer(driver.redis_until(RedisStep::kLook), std::move(found));
+    }
     const std::string page = page_of(&driver);
     assert_has(page, "sluice_loader_backlog_entries{loader=\"a\"} 10");
     assert_has(page, "sluice_loader_backlog_records{loader=\"a\"} 50");
