@@ -98,7 +98,10 @@ bool PgConnection::connect() {
     values.push_back(nullptr);
     // Not PQconnectStart: only so libpq goes on to the next host, or the next address of a name,
     // when one does not answer.
+    // libpq keeps a time limit of its own.
+    pulse_rest();
     connection_.reset(PQconnectdbParams(names.data(), values.data(), 0));
+    pulse();
     if (connection_ == nullptr) {
         return lose("cannot connect");
     }
