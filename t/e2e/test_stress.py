@@ -2,8 +2,11 @@
 
 import json
 import os
+import resource
 import signal
+import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -20,12 +23,16 @@ def stack(make_stack):
     return stack
 
 
-def start(stack, *options):
+def start(stack, *options, **more):
+    return start_at(stack.nginx.port, *options, **more)
+
+
+def start_at(port, *options, **more):
     easy = [] if "--goal-rate" in options else ["--goal-rate", "1"]
     return subprocess.Popen(
-        [BUILD / "t" / "stress" / "sluice-stress", f"http://127.0.0.1:{stack.nginx.port}",
+        [BUILD / "t" / "stress" / "sluice-stress", f"http://127.0.0.1:{port}",
          "--goal-p95", "60000", "--json", "-", *easy, *map(str, options)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
 
 def finish(process):
@@ -66,10 +73,33 @@ def test_goals_that_are_not_met_are_told(stack):
 
 
 def test_a_rate_is_kept(stack):
-    code, report, _ = run(stack, "--rate", 200, "--seconds", 3, "--connections", 4)
+    """More than it is not asked for."""
+    code, report, _ = run(stack, "--rate", 200, "--seconds", 3, "--connections", 4,
+                          "--goal-rate", 10**6)
     assert code == 0
     assert 550 <= report["records"]["sent"] <= 650
     assert 2.9 <= report["seconds"] < 6
+    assert report["goals"]["records_per_second"] == {"wanted": 200, "met": True}
+
+
+def test_an_interrupt_ends_the_load(stack):
+    process = start(stack, "--rate", 500, "--seconds", 1000)
+    wait_until(lambda: stack.rows() > 50, 20, "some are stored")
+    process.send_signal(signal.SIGINT)
+    code, report, errors = finish(process)
+    assert code == 0, (report, errors)
+    assert report["records"]["acknowledged"] == stack.rows() == report["stored"]["records"]
+
+
+def test_more_connections_than_a_process_has_files(stack):
+    def files(soft, hard):
+        return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    many = ("--connections", 100, "--devices", 100, "--records", 2)
+    code, report, errors = finish(start(stack, *many, preexec_fn=files(64, 256)))
+    assert (code, report["records"]["acknowledged"]) == (0, 200), (report, errors)
+    code, report, errors = finish(start(stack, *many, preexec_fn=files(64, 64)))
+    assert (code, report) == (2, None) and "ulimit" in errors
 
 
 def tamper(stack, sql):
@@ -149,6 +179,78 @@ def test_what_is_not_stored_in_time_is_not_taken_for_lost(stack):
     assert "not all stored after 2 s" in report["error"]
     stack.loader.resume()
     stack.wait_drained()
+
+
+class Server:
+    """Says what it is told to, a request at a time: None is the end of the connection."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.heads = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while self.answers:
+            connection = self.listener.accept()[0]
+            with connection, connection.makefile("rb") as requests:
+                while self.answers and self._take(requests):
+                    answer = self.answers.pop(0)
+                    if answer is None:
+                        break
+                    connection.sendall(answer)
+                    if b"Connection: close" in answer:
+                        break
+
+    def _take(self, requests):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = requests.readline()
+            if not line:
+                return False
+            head += line
+        self.heads.append(head)
+        length = [line.split()[1] for line in head.splitlines() if b"Content-Length:" in line]
+        requests.read(int(length[0]) if length else 0)
+        return True
+
+
+def answer(status, body, *headers):
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+QUEUED = '{"status":"queued","received_at":"2026-01-01T00:00:00.000000Z"}'
+LIMITED = answer("429 Too Many Requests", '{"code":"rate_limited"}')
+
+
+def run_at(server, *options):
+    return finish(start_at(server.port, "--no-check", "--connections", 1, "--devices", 1, *options))
+
+
+def test_what_libcurl_sends_again_is_told():
+    """Not so what only takes a connection of its own."""
+    queued, ended = answer("200 OK", QUEUED), answer("200 OK", QUEUED, "Connection: close")
+    code, report, errors = run_at(Server(queued, ended, ended, queued, None, queued), "--records", 4)
+    assert code == 0, errors
+    assert report["records"]["acknowledged"] == 4 and report["records"]["sent_twice"] == 1
+    _, report, _ = run_at(Server(queued, queued, None, LIMITED), "--records", 2)
+    assert (report["records"]["unknown"], report["records"]["refused"]) == (1, 0)
+
+
+def test_who_is_refused_at_once_makes_nothing_look_quick():
+    server = Server(answer("200 OK", "{}"), *[LIMITED] * 20)
+    code, report, _ = run_at(server, "--records", 20)
+    assert report["requests"]["failures"] == {"429 rate_limited": 20}
+    assert code == 1 and report["goals"]["p95_ms"]["met"] is False
+
+
+def test_its_header_is_with_every_request():
+    server = Server(*[answer("200 OK", QUEUED)] * 3)
+    code, report, errors = run_at(server, "--records", 2, "--header", "Authorization: Bearer x")
+    assert code == 0 and report["stored"] is None, errors
+    assert [b"\r\nAuthorization: Bearer x\r\n" in head for head in server.heads] == [True] * 3
 
 
 def tool(*options):

@@ -21,6 +21,7 @@ std::string settled_to(const Options& options, std::string* error) {
     std::string body;
     const GetAnswer answer = get(options, "/api/logs?order=asc&limit=1&from=-1s",
                                  [&body](std::string_view bytes) { body.append(bytes); });
+    error->clear();
     if (answer.status != 200 || !answer.error.empty()) {
         *error = "GET /api/logs: " +
                  (answer.status == 0 ? answer.error : std::to_string(answer.status) + " " + body);

@@ -1,6 +1,7 @@
 #include "t/stress/load.hpp"
 
 #include <algorithm>
+#include <csignal>
 #include <memory>
 #include <new>
 #include <utility>
@@ -14,6 +15,16 @@ namespace {
 
 constexpr int kWaitMsMax = 100;
 
+volatile std::sig_atomic_t interrupted = 0;
+
+// Ctrl-C ends the load; once more, or later, it ends the process.
+void heed_interrupt(bool heed) {
+    struct sigaction action {};
+    action.sa_handler = heed ? [](int) { interrupted = 1; } : SIG_DFL;
+    action.sa_flags = SA_RESETHAND;
+    sigaction(SIGINT, &action, nullptr);
+}
+
 struct CloseMulti {
     void operator()(CURLM* multi) const noexcept { curl_multi_cleanup(multi); }
 };
@@ -24,23 +35,15 @@ struct Sender {
     std::string body;
     std::string answer;
     Take take = [this](std::string_view bytes) { answer.append(bytes); };
-    bool may_reuse = false;  // of a connection that there is
+    int times_sent = 0;
     int64_t due_us = 0;
     Handle handle;
 };
 
-// Whether any of the request may have reached the server.
-bool was_sent(CURL* handle, CURLcode result) {
-    curl_off_t sent = 0;
-    curl_easy_getinfo(handle, CURLINFO_SIZE_UPLOAD_T, &sent);
-    return sent != 0 || (result != CURLE_COULDNT_CONNECT && result != CURLE_COULDNT_RESOLVE_HOST);
-}
-
-// For this request, whether for want of a connection or because one failed: no telling which.
-bool connected(CURL* handle) {
-    long connects = 0;
-    curl_easy_getinfo(handle, CURLINFO_NUM_CONNECTS, &connects);
-    return connects != 0;
+// libcurl has a connection, and begins to send.
+int on_send(void* sender, char*, char*, int, int) {
+    ++static_cast<Sender*>(sender)->times_sent;
+    return CURL_PREREQFUNC_OK;
 }
 
 class Load {
@@ -63,6 +66,8 @@ class Load {
             sender->handle = make_handle(url, headers_.get(), &sender->take);
             curl_easy_setopt(sender->handle.get(), CURLOPT_POST, 1L);
             curl_easy_setopt(sender->handle.get(), CURLOPT_PRIVATE, sender.get());
+            curl_easy_setopt(sender->handle.get(), CURLOPT_PREREQFUNCTION, &on_send);
+            curl_easy_setopt(sender->handle.get(), CURLOPT_PREREQDATA, sender.get());
             idle_.push_back(sender.get());
             senders_.push_back(std::move(sender));
         }
@@ -76,6 +81,7 @@ class Load {
     Load& operator=(const Load&) = delete;
 
     LoadFigures run() {
+        heed_interrupt(true);
         began_us_ = steady_us();
         while (!ended() || idle_.size() < senders_.size()) {
             start_due();
@@ -85,12 +91,13 @@ class Load {
             curl_multi_poll(multi_.get(), nullptr, 0, wait_ms(), nullptr);
         }
         figures_.seconds = static_cast<double>(steady_us() - began_us_) / 1e6;
+        heed_interrupt(false);
         return std::move(figures_);
     }
 
   private:
     [[nodiscard]] bool ended() const {
-        return plan_.done() ||
+        return plan_.done() || interrupted != 0 ||
                (options_.seconds != 0 &&
                 steady_us() - began_us_ >= static_cast<int64_t>(options_.seconds) * 1000000);
     }
@@ -131,7 +138,7 @@ class Load {
             sender->body = gzipped(sender->body);
         }
         sender->answer.clear();
-        sender->may_reuse = done_ != 0;
+        sender->times_sent = 0;
         // Without a rate, when it is made is before its time.
         sender->due_us = options_.rate == 0 ? steady_us() : due;
         CURL* handle = sender->handle.get();
@@ -156,15 +163,16 @@ class Load {
         auto* sender = static_cast<Sender*>(found);
         long status = 0;
         curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
-        const bool answered = result == CURLE_OK;
-        if (answered) {
-            figures_.latency.seen(static_cast<uint64_t>(steady_us() - sender->due_us));
-        } else {
+        if (result != CURLE_OK) {
+            status = 0;
             sender->answer = curl_easy_strerror(result);
         }
-        outcomes_->ended(sender->request,
-                         {answered ? static_cast<int>(status) : 0, sender->answer,
-                          was_sent(handle, result), sender->may_reuse && connected(handle)});
+        // Who is refused is told so at once: that would flatter.
+        if (status == kTaken) {
+            figures_.latency.seen(static_cast<uint64_t>(steady_us() - sender->due_us));
+        }
+        outcomes_->ended(sender->request, {static_cast<int>(status), sender->answer,
+                                           sender->times_sent > 0, sender->times_sent > 1});
         curl_multi_remove_handle(multi_.get(), handle);
         idle_.push_back(sender);
         done_ += sender->request.count;

@@ -10,7 +10,7 @@ namespace sluice::stress {
 
 struct LoadFigures {
     double seconds = 0;
-    Latency latency;  // of requests that were answered
+    Latency latency;  // of requests that were answered with 200
 };
 
 [[nodiscard]] LoadFigures run_load(const Options& options, const Records& records,

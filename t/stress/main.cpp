@@ -1,6 +1,8 @@
 // scripts/stress: see kHelp in options.cpp.
 #include <sys/random.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <clocale>
 #include <cstdio>
 #include <exception>
@@ -32,7 +34,20 @@ std::string new_run() {
     return text;
 }
 
+// Each is an open file, of which a process has 1,024 unless it asks for more.
+void allow_connections(uint64_t count) {
+    constexpr rlim_t kOtherFiles = 32;
+    rlimit files{};
+    getrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_max < count + kOtherFiles) {
+        throw std::runtime_error("so many connections are not allowed here: see ulimit -Hn");
+    }
+    files.rlim_cur = std::max(files.rlim_cur, count + kOtherFiles);
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int run(const Options& options) {
+    allow_connections(options.connections);
     // What cannot be reached, or read back, is found out before the load, not after it.
     const GetAnswer answer = get(options, "/api/logs?limit=1", [](std::string_view) {});
     if (answer.status == 0 || (options.check && answer.status != 200)) {

@@ -21,11 +21,13 @@ acknowledged is stored exactly once, as it was sent, and none that it refused.
                        other end
   --gzip               bodies are compressed
   --header TEXT        with every request: 'Authorization: Bearer ...'
-  --goal-rate N        records acknowledged a second (10000)
-  --goal-p95 MS        of requests (100)
+  --goal-rate N        records acknowledged a second (10000; with a --rate below, that)
+  --goal-p95 MS        of requests that are taken (100)
   --no-check           does not ask what is stored
   --drain-seconds N    how long to wait until what was acknowledged is stored (300)
   --json FILE          the report as JSON, too; - is standard output
+
+Ctrl-C ends the load: what was sent by then is reported, and looked for.
 
 Exit code: 0 if the goals were met and every record is where it should be, 1 if not, 2 if it could
 not be tried.

@@ -7,8 +7,6 @@
 namespace sluice::stress {
 namespace {
 
-constexpr int kTaken = 200;
-
 // The text value of a member, by its name: all that has to be known of most answers.
 std::string_view member_of(std::string_view text, std::string_view name) {
     const size_t at = text.find(name);

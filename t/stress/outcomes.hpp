@@ -11,9 +11,11 @@
 
 namespace sluice::stress {
 
-// kResent: acknowledged, and perhaps sent twice: libcurl sends a request again by itself where a
-// connection that it has used before ends without an answer. kUnknown: stored or not.
+// kResent: acknowledged, and sent twice: libcurl sends a request again by itself where a connection
+// that it has used before ends without an answer. kUnknown: stored or not.
 enum class Outcome : uint8_t { kNotSent, kAcknowledged, kResent, kRefused, kUnknown };
+
+constexpr int kTaken = 200;
 
 // How a request ended. status 0: there was no answer, for the reason in text.
 struct Ending {

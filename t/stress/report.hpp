@@ -18,6 +18,7 @@ struct Report {
     const CheckFigures& check;
 
     [[nodiscard]] double records_per_s() const;
+    [[nodiscard]] uint64_t wanted_per_s() const;
     [[nodiscard]] bool rate_met() const;
     [[nodiscard]] bool p95_met() const;
     [[nodiscard]] bool good() const;
