@@ -14,31 +14,29 @@ class Book:
 
     def __init__(self):
         self.lock = threading.Lock()
-        self.records = {}  # message: log_data
+        self.records = {}  # by message
         self.outcomes = {}  # message: outcome, and when it was known
-        self.codes = collections.Counter()  # of what was refused
 
     def sent(self, records):
         """Before the first byte leaves: whatever happens then is written down."""
         with self.lock:
             for record in records:
-                self.records[record["message"]] = record.get("log_data", {})
+                self.records[record["message"]] = record
                 self.outcomes[record["message"]] = (UNKNOWN, time.monotonic())
 
-    def told(self, records, outcome, code=""):
+    def told(self, records, outcome):
         with self.lock:
             for record in records:
                 self.outcomes[record["message"]] = (outcome, time.monotonic())
-            if code:
-                self.codes[code] += len(records)
 
     def count(self, outcome):
         with self.lock:
             return sum(known == outcome for known, _ in self.outcomes.values())
 
     def judge(self, rows):
-        """rows: (message, log_data as text). What is not as it was told, by what is wrong with it."""
-        found = collections.Counter(message for message, _ in rows)
+        """rows: (device_id, log_level, message, log_data as text). What is not as it was told, by
+        what is wrong with it."""
+        found = collections.Counter(message for _, _, message, _ in rows)
         wrong = collections.defaultdict(list)
         for message, (outcome, _) in self.outcomes.items():
             times = found[message]
@@ -48,10 +46,12 @@ class Book:
                 wrong["lost"].append(message)
             elif outcome == REFUSED and times != 0:
                 wrong["refused, and there"].append(message)
-        for message, log_data in rows:
+        for device, level, message, log_data in rows:
+            stored = {"device_id": device, "log_level": level, "message": message,
+                      "log_data": json.loads(log_data)}
             if message not in self.records:
                 wrong["strange"].append(message)
-            elif json.loads(log_data) != self.records[message]:
+            elif stored != self.records[message]:
                 wrong["changed"].append(message)
         return wrong
 

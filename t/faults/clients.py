@@ -73,10 +73,10 @@ class Client(threading.Thread):
 
     def send(self, records, single=False, **headers):
         self.book.sent(records)
-        self.note(records, *self.post(records, single, **headers))
+        self.book.told(records, self.post(records, single, **headers))
 
     def post(self, records, single=False, **headers):
-        """The outcome, and a code."""
+        """The outcome."""
         body = json.dumps(records[0] if single else {"logs": records}).encode()
         if "Content-Encoding" in headers:
             body = gzip.compress(body, 1)
@@ -84,19 +84,16 @@ class Client(threading.Thread):
             answer = self.api.post("/api/log" if single else "/api/logs/batch", body, **headers)
         except ConnectionRefusedError:
             self.stopping.wait(0.02)
-            return REFUSED, "not connected"
+            return REFUSED
         except (OSError, http.client.HTTPException):
             self.stopping.wait(0.02)
-            return UNKNOWN, "no answer"
+            return UNKNOWN
         if answer.status == 200:
-            return ACKNOWLEDGED, ""
-        code = answer.json["code"]
-        if answer.status == 503:
-            self.stopping.wait(0.02)
-        return (UNKNOWN if code == "outcome_unknown" else REFUSED), code
-
-    def note(self, records, outcome, code):
-        self.book.told(records, outcome, code)
+            return ACKNOWLEDGED
+        # There is nothing wrong with what is sent, and no fault may make it look so.
+        assert answer.status == 503, answer
+        self.stopping.wait(0.02)
+        return UNKNOWN if answer.json["code"] == "outcome_unknown" else REFUSED
 
     def send_keyed(self, records):
         """Again and again until it is taken: with its key it is stored once all the same."""
@@ -104,14 +101,14 @@ class Client(threading.Thread):
         self.book.sent(records)
         was_unknown = False
         for _ in range(KEYED_TRIES):
-            outcome, code = self.post(records, **key)
+            outcome = self.post(records, **key)
             was_unknown = was_unknown or outcome == UNKNOWN
             if outcome == ACKNOWLEDGED or self.stopping.is_set():
                 break
             time.sleep(0.05)
         if outcome == REFUSED and was_unknown:
             outcome = UNKNOWN
-        self.note(records, outcome, code)
+        self.book.told(records, outcome)
 
     def send_and_leave(self, records):
         self.book.sent(records)
@@ -125,4 +122,4 @@ class Client(threading.Thread):
                 time.sleep(self.dice.choice((0, 0, 0.001, 0.01)))
         except OSError:
             pass
-        self.note(records, UNKNOWN if whole else REFUSED, "left")
+        self.book.told(records, UNKNOWN if whole else REFUSED)

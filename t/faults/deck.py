@@ -145,11 +145,13 @@ class Deck:
         old.wait(60)
 
     def fill_redis(self):
+        """What it has is more than it may have, so that all that would be added is refused."""
         client = self.stack.redis.client
-        used = client.info("memory")["used_memory"]
         before = client.config_get("maxmemory")["maxmemory"]
-        client.config_set("maxmemory", used + 100 * KILOBYTE)
+        client.config_resetstat()
+        client.config_set("maxmemory", 1)
         self.some_time(0.5, 2)
+        wait_until(lambda: "errorstat_OOM" in client.info("errorstats"), 20, "Redis has refused")
         client.config_set("maxmemory", before)
 
     def lose_second(self):

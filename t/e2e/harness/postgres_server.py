@@ -1,6 +1,7 @@
 """The private Postgres, with the shipped configuration; each test has a copy of one cluster that
 was made and migrated once."""
 
+import contextlib
 import os
 import pathlib
 import pwd
@@ -12,7 +13,7 @@ import subprocess
 import psycopg2
 
 from .build import ROOT, render_conf
-from .process import CLOCK_NAMES, Process
+from .process import CLOCK_NAMES, Process, stat_of
 from .waiting import wait_until
 
 
@@ -122,10 +123,28 @@ class PostgresServer(Process):
     def value(self, sql, *parameters):
         return self.query(sql, *parameters)[0][0]
 
+    def pause(self):
+        """With its children, which are in groups of their own."""
+        super().pause()
+        wait_until(lambda: self._signal_children(signal.SIGSTOP) <= {"T"}, 5, "all stand still")
+
+    def resume(self):
+        self._signal_children(signal.SIGCONT)
+        super().resume()
+
+    def _signal_children(self, number):
+        """The states that they are in then."""
+        for pid in self.children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return {stat[0] for stat in map(stat_of, self.children()) if stat}
+
     def kill(self):
-        """Of the postmaster. Its children are in groups of their own and notice by themselves."""
+        """Of the postmaster. Its children notice by themselves."""
         if self.process is None:
             return
+        if self.paused:
+            self.resume()
         super().kill()
         wait_until(lambda: not self.children(), 20, "Postgres' backends are gone")
 
