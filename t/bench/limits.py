@@ -98,7 +98,7 @@ def main():
     for name, _, bar in CASES:
         ratios = sorted(kept[name])
         middle = statistics.median(ratios)
-        result["cases"][name] = {"kept": middle, "rounds": kept[name],
+        result["cases"][name] = {"kept": middle, "bar": bar and 1 - bar, "rounds": kept[name],
                                  "us": statistics.median(us[name])}
         print(f"{name:<16} {middle:>16.3f} {ratios[0]:>7.3f}-{ratios[-1]:.3f}"
               f" {'' if bar is None else format(1 - bar, '.2f'):>7} {statistics.median(us[name]):>14.2f}")

@@ -73,11 +73,12 @@ def sample(whole):
 def check_counted(whole):
     """As whole.check() does, but old rows are dropped: what is counted stays."""
     whole.stack.wait_drained(300)
-    taken = whole.metrics()["sluice_edge_records_total"]
+    found = whole.metrics()
     counted = whole.stack.postgres.value("SELECT sum(n)::bigint FROM counters_day")
     newest = whole.stack.postgres.value(
         "SELECT count(*) FROM logs WHERE created_at >= date_trunc('day', now(), 'UTC')")
-    assert taken <= counted == newest, (taken, counted, newest)
+    assert found["sluice_edge_records_total"] <= counted == newest, (found, counted, newest)
+    assert counted == found["sluice_edge_frame_records_sum"], (found, counted)
     return counted
 
 

@@ -14,6 +14,7 @@ What it costs intake is measured in turns, without and with those who watch:
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 
@@ -104,6 +105,7 @@ def main():
     finally:
         stack.close()
         stack.remove()
+        shutil.rmtree(template.folder, ignore_errors=True)
     print(f"with {options.clients} who watch, of what it is without, at {options.rate} records/s:"
           f" records taken {compared(offered, ['per_s']):.3f};"
           f" CPU a record of loader and Postgres {compared(offered, ['loader_us', 'postgres_us']):.3f},"
