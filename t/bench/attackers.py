@@ -32,10 +32,10 @@ def tiny_chunks(content):
 def large_batch(size, seed):
     """1,000 records that fill most of it, with traces that compress as real ones do."""
     dice = random.Random(seed)
-    lines = [f"at {json.loads(record(dice))['message']}" for _ in range(500)]
+    lines = [f"at {json.loads(record(dice, 0))['message']}" for _ in range(500)]
     records = []
     for _ in range(1000):
-        one = json.loads(record(dice))
+        one = json.loads(record(dice, dice.randrange(100)))
         one["log_data"]["trace"] = dice.choices(lines, k=size // 1000 // 90 - 5)
         records.append(json.dumps(one))
     text = f'{{"logs":[{",".join(records)}]}}'.encode()
@@ -166,7 +166,8 @@ class Attack:
 
 
 def make_attacks():
-    small = body(random.Random(1), 100, "gzip")
+    dice = random.Random(1)
+    small = body([record(dice, device) for device in range(100)], "gzip")
     brackets = b"[" * 100_000
     chunk = b"10000\r\n" + bytes(65536) + b"\r\n"
     return [
