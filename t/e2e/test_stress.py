@@ -244,6 +244,7 @@ def test_who_is_refused_at_once_makes_nothing_look_quick():
     code, report, _ = run_at(server, "--records", 20)
     assert report["requests"]["failures"] == {"429 rate_limited": 20}
     assert code == 1 and report["goals"]["p95_ms"]["met"] is False
+    assert report["latency_ms"] is None
 
 
 def test_its_header_is_with_every_request():

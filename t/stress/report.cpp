@@ -92,10 +92,13 @@ std::string Report::text() const {
     text += row("throughput", count(records_per_s()) + " records/s, " +
                                   count(static_cast<double>(outcomes.requests()) / load.seconds) +
                                   " requests/s");
-    text += row("latency, ms", "min " + ms(latency.min_ms()) + "  avg " + ms(latency.average_ms()) +
-                                   "  p50 " + ms(latency.percentile_ms(50)) + "  p95 " +
-                                   ms(latency.percentile_ms(95)) + "  p99 " +
-                                   ms(latency.percentile_ms(99)) + "  max " + ms(latency.max_ms()));
+    text +=
+        row("latency, ms",
+            latency.count() == 0
+                ? "not known: nothing was taken"
+                : "min " + ms(latency.min_ms()) + "  avg " + ms(latency.average_ms()) + "  p50 " +
+                      ms(latency.percentile_ms(50)) + "  p95 " + ms(latency.percentile_ms(95)) +
+                      "  p99 " + ms(latency.percentile_ms(99)) + "  max " + ms(latency.max_ms()));
     text += row("goals", human_count(wanted_per_s()) +
                              " records/s: " + (rate_met() ? "met" : "NOT met") + "; p95 at most " +
                              human_count(options.goal_p95_ms) +
@@ -124,12 +127,18 @@ std::string Report::json() const {
     for (const auto& [name, times] : outcomes.failures()) {
         out.key(name).number(times);
     }
-    out.close('}').close('}').key("latency_ms").open('{');
-    out.key("min").number(latency.min_ms()).key("average").number(latency.average_ms());
-    for (const unsigned percent : {50, 95, 99}) {
-        out.key("p" + std::to_string(percent)).number(latency.percentile_ms(percent));
+    out.close('}').close('}').key("latency_ms");
+    if (latency.count() == 0) {
+        out.null();
+    } else {
+        out.open('{').key("min").number(latency.min_ms());
+        out.key("average").number(latency.average_ms());
+        for (const unsigned percent : {50, 95, 99}) {
+            out.key("p" + std::to_string(percent)).number(latency.percentile_ms(percent));
+        }
+        out.key("max").number(latency.max_ms()).close('}');
     }
-    out.key("max").number(latency.max_ms()).close('}').key("goals").open('{');
+    out.key("goals").open('{');
     out.key("records_per_second").open('{').key("wanted").number(wanted_per_s());
     out.key("met").boolean(rate_met()).close('}');
     out.key("p95_ms").open('{').key("wanted").number(options.goal_p95_ms);
