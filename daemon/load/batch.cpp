@@ -22,7 +22,8 @@ int compare_keys(const Keyed& a, const Keyed& b) noexcept {
 uint64_t Batch::bytes_of(const Entry& entry) noexcept {
     // A reply of Redis has some twenty objects an entry, besides its values.
     constexpr uint64_t kObjects = 800;
-    return kObjects + entry.frame.rows.size() + entry.other_bytes;
+    return kObjects + entry.frame.rows.size() + entry.frame.records * sizeof(BatchRow) +
+           entry.other_bytes;
 }
 
 void Batch::add(const Entry& entry) {
@@ -83,39 +84,30 @@ bool Batch::assign_row_ids(int64_t* next, int64_t end) noexcept {
 void Batch::mark_fresh(std::vector<int64_t> fresh_ids) {
     assert(assigned_ == frames_.size());
     std::sort(fresh_ids.begin(), fresh_ids.end());
-    fresh_rows_ = 0;
+    fresh_rows_.clear();
     fresh_ = 0;
     for (BatchFrame& frame : frames_) {
         frame.fresh = std::binary_search(fresh_ids.begin(), fresh_ids.end(), frame.first_row_id);
-        fresh_rows_ += frame.fresh ? frame.frame.records : 0;
-        fresh_ += frame.fresh ? 1 : 0;
+        if (frame.fresh) {
+            format_timestamp(frame.frame.receive_time_ms * 1000, frame.created_at);
+            fresh_rows_.add(static_cast<uint32_t>(&frame - frames_.data()), frame.frame.rows);
+            ++fresh_;
+        }
     }
-}
-
-RowPlace Batch::place_of(uint64_t row) const noexcept {
-    assert(row < fresh_rows_);
-    size_t index = 0;
-    for (; !frames_[index].fresh || row >= frames_[index].frame.records; ++index) {
-        row -= frames_[index].fresh ? frames_[index].frame.records : 0;
-    }
-    RowPlace place = {index, row, frames_[index].frame.rows};
-    for (uint64_t before = 0; before < row; ++before) {
-        place.rest.remove_prefix(place.rest.find('\n') + 1);
-    }
-    return place;
+    fresh_rows_.sort();
 }
 
 DeadLetter Batch::dead_letter(uint64_t row, std::string sqlstate, std::string reason) const {
-    const RowPlace place = place_of(row);
-    const BatchFrame& frame = frames_[place.frame];
+    const BatchRow& refused = fresh_rows_[row];
+    const BatchFrame& frame = frames_[refused.frame()];
     DeadLetter letter;
     letter.id = frame.id;
     letter.receive_time_ms = frame.frame.receive_time_ms;
     letter.producer_id = frame.frame.producer_id;
-    letter.position = static_cast<int32_t>(place.position);
+    letter.position = static_cast<int32_t>(refused.position());
     letter.sqlstate = std::move(sqlstate);
     letter.reason = std::move(reason);
-    letter.bytes = place.rest.substr(0, place.rest.find('\n'));
+    letter.bytes = refused.text().substr(0, refused.text().size() - 1);
     return letter;
 }
 

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "common/frame.hpp"
+#include "common/timestamp.hpp"
 #include "daemon/entry.hpp"
+#include "daemon/load/batch_rows.hpp"
 #include "daemon/load/row_pieces.hpp"
 #include "daemon/stream_id.hpp"
 
@@ -20,6 +22,7 @@ struct BatchFrame {
     Frame frame;
     int64_t first_row_id = 0;
     bool fresh = false;  // not in the ledger before this transaction
+    char created_at[kTimestampBytes] = {};
 };
 
 // What Postgres refused, or what cannot even be tried; kept with the reason.
@@ -34,12 +37,6 @@ struct DeadLetter {
     std::string reason;
     // The row as it stands in the frame, without the newline; of an entry, its fields_text.
     std::string_view bytes;
-};
-
-struct RowPlace {
-    size_t frame;
-    uint64_t position;      // in the frame
-    std::string_view rest;  // the frame's rows from this one on
 };
 
 class Batch {
@@ -66,8 +63,8 @@ class Batch {
     // fresh_ids: the first row ids of the frames that the ledger took.
     void mark_fresh(std::vector<int64_t> fresh_ids);
 
-    // The fresh frame that a row lies in; rows are counted through all of them.
-    [[nodiscard]] RowPlace place_of(uint64_t row) const noexcept;
+    // Of the fresh frames.
+    [[nodiscard]] const BatchRows& fresh_rows() const noexcept { return fresh_rows_; }
     [[nodiscard]] DeadLetter dead_letter(uint64_t row, std::string sqlstate,
                                          std::string reason) const;
 
@@ -81,7 +78,6 @@ class Batch {
     [[nodiscard]] uint64_t rows() const noexcept { return rows_; }
     [[nodiscard]] uint64_t bytes() const noexcept { return bytes_; }
     [[nodiscard]] uint64_t rows_bytes() const noexcept { return rows_bytes_; }
-    [[nodiscard]] uint64_t fresh_rows() const noexcept { return fresh_rows_; }
     [[nodiscard]] uint64_t duplicate_frames() const noexcept {
         return ids_.size() - dead_entries_.size() - fresh_;
     }
@@ -96,7 +92,7 @@ class Batch {
     uint64_t rows_ = 0;
     uint64_t bytes_ = 0;
     uint64_t rows_bytes_ = 0;
-    uint64_t fresh_rows_ = 0;
+    BatchRows fresh_rows_;
     uint64_t fresh_ = 0;
     size_t assigned_ = 0;
     int64_t opened_at_us_;

@@ -128,7 +128,7 @@ PgAction LoaderCore::next_pg_storing(const Now& now) {
 
 // All rows at once, unless that took too long before.
 RowRange LoaderCore::next_part() const noexcept {
-    const uint64_t left = storing_->fresh_rows() - store_.rows_copied;
+    const uint64_t left = storing_->fresh_rows().size() - store_.rows_copied;
     return {store_.rows_copied, std::min(left, copy_rows_max_)};
 }
 
@@ -237,8 +237,8 @@ void LoaderCore::storing_done(const PgAction& action, PgReply& reply, const Now&
     switch (action.step) {
         case PgStep::kInsertLedger:
             storing_->mark_fresh(std::move(reply.fresh_ids));
-            if (store_.careful && storing_->fresh_rows() != 0) {
-                store_.pieces.start(storing_->fresh_rows(), store_.named_row);
+            if (store_.careful && storing_->fresh_rows().size() != 0) {
+                store_.pieces.start(storing_->fresh_rows().size(), store_.named_row);
             }
             next_rows();
             break;
@@ -281,9 +281,9 @@ void LoaderCore::storing_done(const PgAction& action, PgReply& reply, const Now&
 
 // What comes behind the ledger: rows, then dead entries, then counters.
 void LoaderCore::next_rows() {
-    const bool copied =
-        store_.careful ? store_.pieces.empty() : store_.rows_copied == storing_->fresh_rows();
-    if (storing_->fresh_rows() != 0 && !copied) {
+    const bool copied = store_.careful ? store_.pieces.empty()
+                                       : store_.rows_copied == storing_->fresh_rows().size();
+    if (storing_->fresh_rows().size() != 0 && !copied) {
         // What took too long before is not tried once more.
         while (store_.careful && store_.pieces.next().count > copy_rows_max_) {
             store_.pieces.refused(RowPieces::kNotNamed);
@@ -379,7 +379,7 @@ void LoaderCore::batch_stored(const Now& now) {
     for (size_t i = 0; i < kDeadRows; ++i) {
         counts_.rows_dead_by[i] += store_.rows_dead_by[i];
     }
-    counts_.rows_stored += storing_->fresh_rows() - store_.rows_dead;
+    counts_.rows_stored += storing_->fresh_rows().size() - store_.rows_dead;
     counts_.rows_dead += store_.rows_dead;
     counts_.entries_dead += store_.entries_dead;
     counts_.frames_duplicate += storing_->duplicate_frames();

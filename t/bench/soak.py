@@ -33,11 +33,8 @@ def make_old_days(whole):
     cursor = connection.cursor()
     cursor.execute("SET TimeZone = 'UTC'")
     for ago in range(OLD_DAYS, 0, -1):
-        day = time.gmtime(time.time() - ago * 86400)
-        until = time.gmtime(time.time() - (ago - 1) * 86400)
-        cursor.execute(
-            f"CREATE TABLE logs_{time.strftime('%Y%m%d', day)} PARTITION OF logs FOR VALUES FROM"
-            f" ('{time.strftime('%Y-%m-%d', day)}') TO ('{time.strftime('%Y-%m-%d', until)}')")
+        # As the loader does, so that it may drop them.
+        cursor.execute("SELECT sluice_make_partition('logs', %s)", (int(time.time()) // 86400 - ago,))
         cursor.execute(FILL % {"ago": ago, "rows": OLD_ROWS})
     cursor.execute("CHECKPOINT")
     connection.close()

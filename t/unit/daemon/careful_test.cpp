@@ -101,9 +101,9 @@ class Postgres {
         careful_copies += action.careful ? 1 : 0;
         std::map<Place, int> copied;
         for (uint64_t i = 0; i < action.rows.count; ++i) {
-            const RowPlace place = action.batch->place_of(action.rows.first + i);
-            const Frame& frame = action.batch->frames()[place.frame].frame;
-            const Place row(number_of(frame.producer_id), static_cast<int32_t>(place.position));
+            const BatchRow& place = action.batch->fresh_rows()[action.rows.first + i];
+            const Frame& frame = action.batch->frames()[place.frame()].frame;
+            const Place row(number_of(frame.producer_id), static_cast<int32_t>(place.position()));
             if (refuses_all_rows || bad.count(row) != 0) {
                 *reply = PgReply();
                 reply->status = PgStatus::kBadData;

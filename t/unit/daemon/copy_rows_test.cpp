@@ -10,7 +10,7 @@ namespace sluice::test {
 namespace {
 
 std::string copy_all(const Batch& batch, size_t chunk_bytes, std::vector<MinuteCount>* counts) {
-    CopyRows rows(batch, {0, batch.fresh_rows()});
+    CopyRows rows(batch, {0, batch.fresh_rows().size()});
     std::string all;
     for (std::string chunk; rows.next_chunk(chunk_bytes, &chunk); chunk.clear()) {
         all += chunk;
@@ -48,6 +48,36 @@ void rows_get_their_ids_and_times(void**) {
     assert_int_equal(counts[1].n, 3);
     assert_int_equal(counts[1].level, Level::kCritical);
     assert_int_equal(counts[1].minute, counts[0].minute + 1);
+}
+
+// Rows of one device are of several frames and minutes, and the other way round.
+void rows_that_are_copied_by_device_keep_what_is_their_frames(void**) {
+    OwnedRows owner;
+    Batch batch(0, 0);
+    for (uint32_t i = 0; i < 2; ++i) {
+        Entry entry = make_entry(&owner, {1, i}, i, 2, kNoonMs + i * 60000);
+        entry.frame.rows = owner.add("pump\tINFO\tm\t{}\t\\N\nfan\tERROR\tm\t{}\t\\N\n");
+        batch.add(entry);
+    }
+    batch.close();
+    int64_t next = 7;
+    assert_true(batch.assign_row_ids(&next, kRowIdBlock));
+    batch.mark_fresh({7, 9});
+    std::vector<MinuteCount> counts;
+    assert_text_equal(copy_all(batch, 1 << 20, &counts),
+                      "8\t2024-11-14T12:00:00.000000Z\tfan\tERROR\tm\t{}\t\\N\n"
+                      "10\t2024-11-14T12:01:00.000000Z\tfan\tERROR\tm\t{}\t\\N\n"
+                      "7\t2024-11-14T12:00:00.000000Z\tpump\tINFO\tm\t{}\t\\N\n"
+                      "9\t2024-11-14T12:01:00.000000Z\tpump\tINFO\tm\t{}\t\\N\n");
+    assert_int_equal(counts.size(), 4);
+    for (size_t i = 0; i < 4; ++i) {
+        assert_int_equal(counts[i].minute, counts[0].minute + static_cast<int64_t>(i / 2));
+        assert_int_equal(counts[i].level, i % 2 == 0 ? Level::kInfo : Level::kError);
+        assert_int_equal(counts[i].n, 1);
+    }
+    const DeadLetter letter = batch.dead_letter(1, "22P02", "reason");
+    assert_int_equal(letter.position, 1);
+    assert_int_equal(letter.receive_time_ms, kNoonMs + 60000);
 }
 
 void chunks_of_any_size_hold_the_same_bytes(void**) {
@@ -151,6 +181,7 @@ int main() {
     using namespace sluice::test;
     const CMUnitTest tests[] = {
         cmocka_unit_test(rows_get_their_ids_and_times),
+        cmocka_unit_test(rows_that_are_copied_by_device_keep_what_is_their_frames),
         cmocka_unit_test(chunks_of_any_size_hold_the_same_bytes),
         cmocka_unit_test(frames_of_one_minute_share_a_count),
         cmocka_unit_test(any_range_of_rows_is_copied_as_in_the_whole),

@@ -105,7 +105,7 @@ void only_fresh_frames_of_a_batch_are_copied(void**) {
     driver.answer(ledger, std::move(reply));
     const PgAction copy = driver.core().next_pg(driver.now_);
     assert_int_equal(copy.step, PgStep::kCopy);
-    assert_int_equal(copy.batch->fresh_rows(), 2);
+    assert_int_equal(copy.batch->fresh_rows().size(), 2);
     assert_false(copy.batch->frames()[0].fresh);
     assert_true(copy.batch->frames()[1].fresh);
 }

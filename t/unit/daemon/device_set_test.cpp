@@ -85,11 +85,11 @@ void rows_that_are_copied_tell_their_devices(void**) {
     assert_true(batch.assign_row_ids(&next, kRowIdBlock));
     batch.mark_fresh({1, 5});  // the second frame was stored before
     DeviceSet devices;
-    CopyRows rows(batch, {0, 3}, &devices);
+    CopyRows rows(batch, {1, 3}, &devices);
     std::string copied;
     while (rows.next_chunk(copied.size() + 1, &copied)) {}
     const std::map<std::string, int64_t> expected = {{"pump\\\\7", kNoonMs + 2},
-                                                     {"fan-0", kNoonMs}};
+                                                     {"fan-2", kNoonMs + 2}};
     assert_true(times_of(devices) == expected);
 }
 
