@@ -20,6 +20,8 @@ sys.path.append(str(ROOT / "t" / "faults"))
 from book import ACKNOWLEDGED, REFUSED, UNKNOWN, Book  # noqa: E402
 from clients import Client  # noqa: E402
 from network import HOST, Network, own_network  # noqa: E402
+from power import Power  # noqa: E402
+from reader import Reader  # noqa: E402
 from tables import print_tables  # noqa: E402
 
 FAULTS = ROOT / "scripts" / "faults"
@@ -37,9 +39,10 @@ def faults(*arguments, before=()):
 @pytest.mark.alone
 def test_whatever_fails_what_was_acknowledged_is_there_once():
     """This seed has one of each family among the first, if they can be made here."""
-    said = faults("--seconds", "90", "--seed", "2438", "--durability", "always")
+    said = faults("--seconds", "90", "--seed", "189576", "--durability", "always")
     for made, family in (("cut: |delay: |reset: |half open: ", "network"), ("disk of ", "disks")):
         assert re.search(rf"^ +1  ({made})|not made here: {family}", said, re.M), family
+    assert re.search("^ +1  power of redis lost", said, re.M)
     for line in set(re.findall("not made here: .*", said)):
         warnings.warn(line)
 
@@ -211,6 +214,21 @@ def test_clients_take_no_answer_for_what_it_is_not():
         client.post(record)
 
 
+def test_who_reads_is_shown_what_was_sent_or_told_that_nothing_is():
+    reader = Reader(("127.0.0.1", 9), told(ACKNOWLEDGED), 1)
+    row = {"device_id": "d", "log_level": "INFO", "message": "m0", "log_data": {"n": 0}}
+    reader.look([row])
+    assert reader.rows_shown == 1
+    for wrong in ([row, row], [{**row, "log_level": "DEBUG"}], [{**row, "message": "m1"}]):
+        with pytest.raises(AssertionError):
+            reader.look(wrong)
+    answers = [Answer(503, {}, b'{"code":"timeout"}'), Answer(500, {}, b"")]
+    reader.api.get = lambda _: answers.pop(0)
+    reader.read("/api/stats")
+    with pytest.raises(AssertionError, match="500"):
+        reader.read("/api/stats")
+
+
 def test_all_of_postgres_stands_still(make_stack):
     postgres = make_stack().postgres.start()
     with contextlib.closing(postgres.connect()) as connection:
@@ -218,6 +236,24 @@ def test_all_of_postgres_stands_still(make_stack):
         assert {stat_of(pid)[0] for pid in postgres.children()} == {"T"}
         postgres.resume()
         connection.cursor().execute("SELECT 1")
+
+
+@pytest.mark.parametrize("wall_clock", [None, "+1d"])
+def test_with_the_power_goes_what_redis_had_not_synced(make_stack, wall_clock):
+    redis = make_stack().redis
+    power = Power(redis)
+    redis.wall_clock = wall_clock
+    redis.start()
+    redis.client.set("synced", 1)
+    redis.client.config_set("appendfsync", "no")
+    redis.client.set("only written", 1)
+    assert power.lose() == len(b"*3\r\n$3\r\nSET\r\n$12\r\nonly written\r\n$1\r\n1\r\n")
+    redis.start()
+    assert redis.client.keys() == [b"synced"]
+    redis.client.set("synced, too", 1)
+    assert power.lose() == 0
+    redis.start()
+    assert redis.client.exists("synced, too")
 
 
 def test_what_may_be_lost_is_bounded_in_time():

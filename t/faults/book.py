@@ -47,13 +47,17 @@ class Book:
             elif outcome == REFUSED and times != 0:
                 wrong["refused, and there"].append(message)
         for device, level, message, log_data in rows:
-            stored = {"device_id": device, "log_level": level, "message": message,
-                      "log_data": json.loads(log_data)}
-            if message not in self.records:
-                wrong["strange"].append(message)
-            elif stored != self.records[message]:
-                wrong["changed"].append(message)
+            what = self.what_is_wrong_with(device, level, message, json.loads(log_data))
+            if what:
+                wrong[what].append(message)
         return wrong
+
+    def what_is_wrong_with(self, device, level, message, log_data):
+        sent = self.records.get(message)
+        if sent is None:
+            return "strange"
+        stored = {"device_id": device, "log_level": level, "message": message, "log_data": log_data}
+        return None if stored == sent else "changed"
 
     def known_outside(self, messages, spans):
         """Those whose outcome was known at none of these times."""

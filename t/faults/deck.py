@@ -22,9 +22,9 @@ class Deck:
     """kinds: by its name, what does it. losses: spans of time of which Redis may have lost what was
     acknowledged then, as it is set."""
 
-    def __init__(self, stack, dice, durability, network, disks):
+    def __init__(self, stack, dice, durability, power, network, disks):
         self.stack, self.dice, self.durability = stack, dice, durability
-        self.network, self.disks = network, disks
+        self.power, self.network, self.disks = power, network, disks
         self.losses = []
         parts = {"loader": stack.loader, "other loader": stack.more_loaders[0],
                  "server": stack.server, "redis": stack.redis, "postgres": stack.postgres}
@@ -44,6 +44,8 @@ class Deck:
                 self.add(f"SIGTERM {name}", self.restart, part)
         for name, part in {**parts, "nginx": stack.nginx}.items():
             self.add(f"clock of {name}", self.clock, part)
+        if durability != "none":
+            self.add("power of redis lost", self.lose_power)
         if durability == "everysec":
             self.add("redis loses its last second", self.lose_second)
         if network:
@@ -154,8 +156,14 @@ class Deck:
         wait_until(lambda: "errorstat_OOM" in client.info("errorstats"), 20, "Redis has refused")
         client.config_set("maxmemory", before)
 
+    def lose_power(self):
+        lost_at = time.monotonic()
+        self.power.lose()
+        self.pause()
+        self.start(self.stack.redis, lost_at)
+
     def lose_second(self):
-        """As when the power goes: of its AOF there is what it had a second ago."""
+        """At worst: of its AOF there is what it had a second ago."""
         folder = self.stack.folder / "redis" / "appendonlydir"
         sizes = {path: path.stat().st_size for path in folder.glob("*.incr.aof")}
         time.sleep(1)

@@ -1,11 +1,11 @@
 """The whole way under load, while everything that can fail is made to fail.
 
-Clients of all kinds post records and write down what they were told of each. Meanwhile a deck of
-faults, shuffled by the seed, is played against the real parts, one after the other. At the end all
-parts run, the stream is drained, and of every record there is told whether what became of it is
-what was said: acknowledged ones are stored exactly once, as they were sent; refused ones are not
-there; of those without an answer each is there once or not at all; the counters are those of the
-rows. Some frames hold a row that Postgres refuses, too.
+Clients of all kinds post records and write down what they were told of each, and one reads.
+Meanwhile a deck of faults, shuffled by the seed, is played against the real parts, one after the
+other. At the end all parts run, the stream is drained, and of every record there is told whether
+what became of it is what was said: acknowledged ones are stored exactly once, as they were sent;
+refused ones are not there; of those without an answer each is there once or not at all; the counters
+are those of the rows. Some frames hold a row that Postgres refuses, too.
 """
 
 import argparse
@@ -31,6 +31,8 @@ from harness.nginx_server import NginxDaemon
 from harness.stack import Stack
 from harness.template import make_template
 from network import Network
+from power import Power
+from reader import Reader
 from surroundings import Surroundings, connect_by, make_disks
 from tables import print_tables
 
@@ -109,19 +111,22 @@ class Run:
         if self.network:
             connect_by(self.network, self.stack)
         self.disks = make_disks(self.stack) if surroundings.has_disks else {}
-        self.deck = Deck(self.stack, self.dice, durability, self.network, self.disks)
+        power = Power(self.stack.redis)
+        self.deck = Deck(self.stack, self.dice, durability, power, self.network, self.disks)
         self.book = Book()
         host = self.network.address("clients to edge") if self.network else "127.0.0.1"
         self.clients = [Client((host, self.stack.nginx.port), self.book, seed * 100 + n)
                         for n in range(CLIENTS)]
         self.poisoner = Poisoner(self.stack, seed)
+        self.reader = Reader((host, self.stack.nginx.port), self.book, seed)
+        self.threads = [*self.clients, self.poisoner, self.reader]
         self.done = collections.Counter()
 
     def start(self):
         self.stack.start()
         self.stack.files_at_start.clear()  # parts are replaced by others
         self.stack.wait_partitions()
-        for thread in (*self.clients, self.poisoner):
+        for thread in self.threads:
             thread.start()
 
     def play(self, seconds):
@@ -137,9 +142,8 @@ class Run:
             self.deck.some_time(0, 0.1, 0.5, 1)
 
     def stop_load(self):
-        for thread in self.clients:
+        for thread in self.threads:
             thread.stop()
-        self.poisoner.stop()
 
     def judge(self):
         """What is wrong, and the numbers of this run in the table."""
@@ -162,7 +166,7 @@ class Run:
         return troubles, numbers
 
     def remove(self):
-        threads = [thread for thread in (*self.clients, self.poisoner) if thread.is_alive()]
+        threads = [thread for thread in self.threads if thread.is_alive()]
         for thread in threads:
             thread.stopping.set()
         for part in self.stack.parts:

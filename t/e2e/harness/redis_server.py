@@ -21,9 +21,6 @@ def make_secrets(folder):
 
 class RedisServer(Process):
     name = "redis"
-    # jemalloc asks for the time before libfaketime can tell: with the C library's malloc it does not.
-    clock_libraries = f"{FAKETIME}:libc.so.6"
-
     def __init__(self, folder):
         super().__init__(folder)
         self.socket_path = folder / "redis.sock"
@@ -31,6 +28,8 @@ class RedisServer(Process):
         self.conf = render_conf("redis.conf", state=folder, maxmemory="256mb")
         self.acl = render_conf("redis.acl", state=folder)
         self.client = self.new_client(socket_timeout=5)
+        self.preloaded = ""
+        self.variables = {}
 
     def new_client(self, **options):
         """As one who may do everything, if nobody else is named."""
@@ -46,6 +45,15 @@ class RedisServer(Process):
         (self.folder / "redis").mkdir(exist_ok=True)
         (self.folder / "app" / "conf" / "redis.conf").write_text(self.conf)
         (self.folder / "app" / "conf" / "redis.acl").write_text(self.acl)
+
+    def environment(self):
+        return {**self.variables, "LD_PRELOAD": self.preloaded} if self.preloaded else {}
+
+    @property
+    def clock_libraries(self):
+        """jemalloc asks for the time before libfaketime can tell: with the C library's malloc it does
+        not."""
+        return f"{self.preloaded}:{FAKETIME}:libc.so.6".lstrip(":")
 
     def command(self):
         return ["redis-server", self.folder / "app" / "conf" / "redis.conf"]
