@@ -3,14 +3,12 @@
 import gzip
 import http.client
 import json
-import random
 import socket
-import threading
 import time
 import uuid
 
 from book import ACKNOWLEDGED, REFUSED, UNKNOWN
-from harness.api import Api
+from guest import Guest
 
 LEVELS = ("DEBUG", "INFO", "INFO", "INFO", "WARNING", "ERROR", "CRITICAL")
 TEXTS = ("it flows", "tab\there", "back\\slash", "quote\"d", "line\nbreak", "ünï 中 😀", "\\N", "\\.")
@@ -33,40 +31,19 @@ def record(dice):
             "log_data": {"n": dice.randrange(10**9), "v": value(dice)}}
 
 
-class Client(threading.Thread):
-    def __init__(self, address, book, seed):
-        super().__init__()
-        self.address, self.book = address, book
-        self.dice = random.Random(seed)
-        self.stopping = threading.Event()
-        host, port = address
-        self.api = Api(port, timeout=20, host=host)
-        self.failure = None
-
-    def run(self):
-        try:
-            while not self.stopping.is_set():
-                kind = self.dice.random()
-                if kind < 0.55:
-                    self.send([record(self.dice)], single=True)
-                elif kind < 0.85:
-                    self.send(self.batch())
-                elif kind < 0.90:
-                    self.send(self.batch(), **{"Content-Encoding": "gzip"})
-                elif kind < 0.97:
-                    self.send_keyed(self.batch())
-                else:
-                    self.send_and_leave([record(self.dice)])
-        except Exception as failure:
-            self.failure = failure
-        finally:
-            self.api.close()
-
-    def stop(self):
-        self.stopping.set()
-        self.join()
-        if self.failure:
-            raise self.failure
+class Client(Guest):
+    def act(self):
+        kind = self.dice.random()
+        if kind < 0.55:
+            self.send([record(self.dice)], single=True)
+        elif kind < 0.85:
+            self.send(self.batch())
+        elif kind < 0.90:
+            self.send(self.batch(), **{"Content-Encoding": "gzip"})
+        elif kind < 0.97:
+            self.send_keyed(self.batch())
+        else:
+            self.send_and_leave([record(self.dice)])
 
     def batch(self):
         return [record(self.dice) for _ in range(self.dice.choice((2, 5, 20, 60)))]

@@ -2,42 +2,28 @@
 
 import http.client
 import json
-import random
-import threading
 
-from harness.api import Api
+from guest import Guest
 
 PAGES = ("/api/logs?limit=200", "/api/logs?min_level=ERROR&limit=50", "/api/logs/device-7?limit=100",
          "/api/logs?device_id=device-8&q=flows", "/api/logs/device-9?format=ndjson&limit=1000")
 NUMBERS = ("/api/stats", "/api/hits")
 
 
-class Reader(threading.Thread):
-    def __init__(self, address, book, seed):
-        super().__init__()
-        host, port = address
-        self.api = Api(port, timeout=20, host=host)
-        self.book = book
-        self.dice = random.Random(seed)
-        self.stopping = threading.Event()
+class Reader(Guest):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
         self.rows_shown = 0
-        self.failure = None
 
-    def run(self):
-        try:
-            while not self.stopping.wait(self.dice.choice((0, 0.1, 0.3))):
-                self.read(self.dice.choice(PAGES + NUMBERS))
-        except Exception as failure:
-            self.failure = failure
-        finally:
-            self.api.close()
+    def act(self):
+        self.read(self.dice.choice(PAGES + NUMBERS))
+        self.stopping.wait(self.dice.choice((0, 0.1, 0.3)))
 
-    def stop(self):
-        self.stopping.set()
-        self.join()
-        if self.failure:
-            raise self.failure
-        assert self.rows_shown, "nothing was read"
+    def read_all(self):
+        """When all is well."""
+        for path in PAGES:
+            self.read(path)
+        self.api.close()
 
     def read(self, path):
         try:

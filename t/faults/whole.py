@@ -163,6 +163,9 @@ class Run:
                    "duplicated": len(wrong["twice"])}
         if numbers["acknowledged"] == 0:
             troubles.append("nothing was acknowledged")
+        self.reader.read_all()
+        if self.reader.rows_shown == 0:
+            troubles.append("nothing was read")
         return troubles, numbers
 
     def remove(self):
