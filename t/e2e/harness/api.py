@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import select
 import socket
 
 
@@ -33,6 +34,8 @@ class Api:
             body = json.dumps(body)
         if isinstance(body, str):
             body = body.encode()
+        if self._was_closed():
+            self.close()
         if self.connection is None:
             self.connection = http.client.HTTPConnection(
                 self.host, self.port, timeout=self.timeout
@@ -47,6 +50,15 @@ class Api:
         if response.will_close:
             self.close()
         return answer
+
+    def _was_closed(self):
+        """Whether the server has ended the connection meanwhile, as it does with one that rested for
+        keepalive_timeout: a socket that waits for no answer has nothing to read but the end."""
+        if self.connection is None or self.connection.sock is None:
+            return False
+        poll = select.poll()
+        poll.register(self.connection.sock, select.POLLIN)
+        return bool(poll.poll(0))
 
     def close(self):
         if self.connection is not None:
