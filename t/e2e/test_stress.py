@@ -27,17 +27,17 @@ def start(stack, *options, **more):
     return start_at(stack.nginx.port, *options, **more)
 
 
-def start_at(port, *options, **more):
+def start_at(port, *options, report="-", **more):
     easy = [] if "--goal-rate" in options else ["--goal-rate", "1"]
     return subprocess.Popen(
         [BUILD / "t" / "stress" / "sluice-stress", f"http://127.0.0.1:{port}",
-         "--goal-p95", "60000", "--json", "-", *easy, *map(str, options)],
+         "--goal-p95", "60000", "--json", report, *easy, *map(str, options)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
 
 
-def finish(process):
+def finish(process, reported=True):
     output, errors = process.communicate(timeout=120)
-    return process.returncode, json.loads(output) if output else None, errors
+    return process.returncode, json.loads(output) if reported and output else None, errors
 
 
 def run(stack, *options):
@@ -100,6 +100,23 @@ def test_more_connections_than_a_process_has_files(stack):
     assert (code, report["records"]["acknowledged"]) == (0, 200), (report, errors)
     code, report, errors = finish(start(stack, *many, preexec_fn=files(64, 64)))
     assert (code, report) == (2, None) and "ulimit" in errors
+
+
+def test_a_report_goes_to_a_file(stack, tmp_path):
+    path = tmp_path / "report.json"
+    code, _, errors = finish(start(stack, "--records", 5, report=path), reported=False)
+    assert code == 0, errors
+    report = json.loads(path.read_text())
+    assert report["good"] is True and report["records"]["sent"] == stack.rows() > 0
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_load(stack, tmp_path):
+    for path, told in ((tmp_path / "nowhere" / "report.json", "cannot write"),
+                       ("/dev/full", "cannot write all of")):
+        before = stack.rows()
+        code, _, errors = finish(start(stack, "--records", 5, report=path), reported=False)
+        assert code == 2 and f"{told} {path}" in errors
+        assert (stack.rows() == before) is (told == "cannot write")
 
 
 def tamper(stack, sql):

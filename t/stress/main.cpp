@@ -46,9 +46,16 @@ void allow_connections(uint64_t count) {
     setrlimit(RLIMIT_NOFILE, &files);
 }
 
+// What cannot be written, reached, or read back, is found out before the load, not after it.
 int run(const Options& options) {
     allow_connections(options.connections);
-    // What cannot be reached, or read back, is found out before the load, not after it.
+    std::ofstream json;
+    if (!options.json.empty() && options.json != "-") {
+        json.open(options.json);
+        if (!json) {
+            throw std::runtime_error("cannot write " + options.json);
+        }
+    }
     const GetAnswer answer = get(options, "/api/logs?limit=1", [](std::string_view) {});
     if (answer.status == 0 || (options.check && answer.status != 200)) {
         fprintf(stderr, "error: %s/api/logs: %s\n", options.url.c_str(),
@@ -69,10 +76,8 @@ int run(const Options& options) {
     } else {
         printf("%s", report.text().c_str());
     }
-    if (!options.json.empty() && options.json != "-" &&
-        !(std::ofstream(options.json) << report.json() << "\n")) {
-        fprintf(stderr, "error: cannot write %s\n", options.json.c_str());
-        return kNotTried;
+    if (json.is_open() && !(json << report.json() << "\n" << std::flush)) {
+        throw std::runtime_error("cannot write all of " + options.json);
     }
     return report.good() ? 0 : kNotGood;
 }
