@@ -7,17 +7,21 @@ import pytest
 from harness.http2 import Http2, Leaver
 from harness.load import Load
 from harness.waiting import free_port, wait_until
+from test_limits import PATIENT
 
 BODY = b'{"device_id":"d","log_level":"INFO","message":"m"}'
 
 
 @pytest.fixture
-def stack(make_stack):
-    stack = make_stack()
-    stack.http2_port = free_port()
-    stack.nginx.edit("backlog=4096;", "backlog=4096;\n        "
-                     f"listen 127.0.0.1:{stack.http2_port} http2;")
-    return stack.start()
+def make_http2(make_stack):
+    def make(*nginx_edits):
+        stack = make_stack(nginx_edits=nginx_edits)
+        stack.http2_port = free_port()
+        stack.nginx.edit("backlog=4096;", "backlog=4096;\n        "
+                         f"listen 127.0.0.1:{stack.http2_port} http2;")
+        return stack.start()
+
+    return make
 
 
 def metric(stack, name):
@@ -30,8 +34,9 @@ def check_nothing_is_held(stack):
         wait_until(lambda name=name: metric(stack, name) == 0, 10, f"{name} is 0")
 
 
-def test_streams_that_wait_for_redis(stack):
+def test_streams_that_wait_for_redis(make_http2):
     """Some are reset and some go with their connection; the rest is answered."""
+    stack = make_http2(PATIENT)
     rng = random.Random(5)
     stack.redis.pause()
     connections = [Http2(stack.http2_port) for _ in range(8)]
@@ -57,7 +62,8 @@ def test_streams_that_wait_for_redis(stack):
     assert 150 <= stack.rows() <= 320
 
 
-def test_streams_that_leave_at_any_moment(stack):
+def test_streams_that_leave_at_any_moment(make_http2):
+    stack = make_http2()
     load = Load(stack, threads=2)
     leavers = [Leaver(stack.http2_port, random.Random(seed), "cut") for seed in range(4)]
     threads = [threading.Thread(target=leaver.run, args=(250,)) for leaver in leavers]

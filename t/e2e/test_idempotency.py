@@ -38,13 +38,13 @@ def test_a_batch_with_a_key_is_stored_once(stack, api):
 def test_in_partial_mode_what_is_stored_for_a_key_does_not_depend_on_limits(make_stack):
     """Else the same request, sent again when more of it fits, would be told of records that nobody
     stores: to the loader it is the same frame."""
-    stack = make_stack(nginx_edits=limited(["$http_x_client zone=senders:64k rate=5r/s"],
+    stack = make_stack(nginx_edits=limited(["$http_x_client zone=senders:64k rate=20r/m"],
                                            ["zone=senders burst=5"])).start()
     api = stack.api()
     batch = [*records(2), 7, *records(3)]
     assert send(api, records(3)).status == 200
     assert_limited(lenient(api, batch, **{"Idempotency-Key": "k"}), "senders")
-    wait_until(lambda: lenient(api, batch, **{"Idempotency-Key": "k"}).status == 200, 5)
+    wait_until(lambda: lenient(api, batch, **{"Idempotency-Key": "k"}).status == 200, 20)
     answer = lenient(api, batch, "b", **{"Idempotency-Key": "k"}).json
     assert (answer["count"], answer["rejected"]) == (5, 1)
     assert [error["index"] for error in answer["errors"]] == [2]

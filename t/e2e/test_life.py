@@ -11,6 +11,7 @@ from harness.api import Api
 from harness.process import open_files, processes_of_group
 from harness.scripted_redis import ScriptedRedis
 from harness.waiting import wait_until
+from test_limits import PATIENT
 
 BODY = b'{"device_id":"d","log_level":"INFO","message":"m"}'
 REQUEST = (b"POST /api/log HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -84,13 +85,13 @@ def is_open(connection):
 @pytest.mark.parametrize("leaving", [False, True])
 def test_what_a_killed_worker_held_is_not_in_flight(make_stack, leaving):
     """Nor if no other worker takes its place, because it was to leave."""
-    stack = make_stack()
+    stack = make_stack(nginx_edits=[PATIENT])
     stack.allow(r"worker process \d+ exited on signal 9")
     scripted = ScriptedRedis(stack.folder).start()
     stack.nginx.start()
     wait_until(lambda: stack.api().get("/health/ready").status == 200, 10, "the edge is ready")
     go = threading.Event()
-    scripted.on_xadd = lambda frame: go.wait(10) and scripted.store(frame)
+    scripted.on_xadd = lambda frame: go.wait(60) and scripted.store(frame)
     connections = [stack.api().raw(REQUEST) for _ in range(100)]
     wait_until(lambda: inflight_of(stack) == 100, 10, "all of them wait")
     killed = max(stack.nginx.worker_pids(), key=open_files)
@@ -126,12 +127,12 @@ def test_the_watch_over_redis_outlives_its_worker(stack, api):
 
 def test_shutdown_waits_for_the_answers(make_stack):
     """200 requests wait for a slow Redis when nginx is asked to leave: all are answered."""
-    stack = make_stack()
+    stack = make_stack(nginx_edits=[PATIENT])
     scripted = ScriptedRedis(stack.folder).start()
     stack.nginx.start()
     wait_until(lambda: stack.api().get("/health/ready").status == 200, 10, "the edge is ready")
     go = threading.Event()
-    scripted.on_xadd = lambda frame: go.wait(10) and scripted.store(frame)
+    scripted.on_xadd = lambda frame: go.wait(60) and scripted.store(frame)
     connections = [stack.api().raw(REQUEST) for _ in range(200)]
     api = stack.api()
     wait_until(lambda: b"\nsluice_edge_inflight_requests 200\n" in api.get("/metrics").body, 10,

@@ -17,7 +17,9 @@ from test_metrics import metrics
 
 SENDERS = f"$http_x_client zone=senders:64k {SLOW}"
 DEVICES = f"device_id zone=devices:64k {SLOW}"
-# A quick end for what Redis does not confirm, and nothing between it and the limits.
+# Nothing between Redis and the limits: what it says comes through, however late it is.
+PATIENT = ("sluice_timeout 5s;", "sluice_timeout 60s; sluice_breaker off;")
+# And a quick end for what Redis does not confirm.
 IMPATIENT = ("sluice_timeout 5s;", "sluice_timeout 1s; sluice_breaker off;")
 OOM = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 BAD = 7
@@ -74,10 +76,13 @@ def test_retry_after_is_exact(make_edge):
     after = time.monotonic()
 
     def check_refused():
-        """Its time lies between the test's, so what is left of six seconds does too."""
+        """Its time lies between the test's, so what is left of six seconds does too. A machine that
+        stands still until they are over has nothing to show."""
         earliest = time.monotonic()
         answer = send(api, records(6))
         latest = time.monotonic()
+        if latest > before + 6:
+            pytest.skip("it took six seconds to ask")
         assert_limited(answer, "senders")
         told = int(answer.headers["Retry-After"])
         assert math.ceil(before + 6 - latest) <= told <= math.ceil(after + 6 - earliest)
@@ -196,29 +201,29 @@ def test_of_several_limits_the_one_that_refuses_is_told_and_no_other_is_charged(
 def test_of_several_that_refuse_the_one_is_told_that_does_for_longest(make_edge):
     """Who comes back then is let in by all."""
     stack = make_edge(*limited(
-        ["$http_x_client zone=soon:64k rate=1r/s", "$http_x_client zone=late:64k rate=30r/m",
-         "device_id zone=devices:64k rate=30r/m"],
+        ["$http_x_client zone=soon:64k rate=6r/m", "$http_x_client zone=late:64k rate=3r/m",
+         "device_id zone=devices:64k rate=3r/m"],
         ["zone=soon burst=2", "zone=late burst=2", "zone=devices burst=2"]))
     api = stack.api()
     assert send(api, of_devices("ab")).status == 200
     answer = send(api, of_devices("cd"))
     assert_limited(answer, "late")
-    assert answer.headers["Retry-After"] in ("3", "4")
+    assert int(answer.headers["Retry-After"]) in range(31, 41)
     # and of several devices
     assert send(api, of_devices("pqq"), "b").status == 413
     assert send(api, of_devices("qq"), "b").status == 200
     assert send(api, of_devices("p"), "c").status == 200
     answer = send(api, of_devices("pq"), "d")
     assert_limited(answer, "devices")
-    assert answer.headers["Retry-After"] in ("1", "2")
+    assert int(answer.headers["Retry-After"]) in range(11, 21)
     assert "1 records of q, 0 remain" in answer.json["detail"]
 
 
 @pytest.mark.parametrize("error", [
     OOM, b"-NOPERM this user has no permissions\r\n", b"-READONLY You can't write\r\n"])
 def test_what_redis_refused_is_given_back(make_edge, error):
-    stack = make_edge(IMPATIENT, *limited([SENDERS, DEVICES],
-                                          ["zone=senders burst=10", "zone=devices burst=4"]))
+    stack = make_edge(PATIENT, *limited([SENDERS, DEVICES],
+                                        ["zone=senders burst=10", "zone=devices burst=4"]))
     api = stack.api()
     assert send(api, of_devices("abc")).status == 200
     stack.scripted.on_xadd = lambda frame: error
@@ -241,11 +246,11 @@ def test_what_redis_refused_is_given_back(make_edge, error):
 
 
 def test_what_was_charged_on_top_of_a_debt_is_given_back_in_full(make_edge):
-    stack = make_edge(IMPATIENT, *limited(["$http_x_client zone=senders:64k rate=10r/s"],
-                                          ["zone=senders burst=20"]))
+    stack = make_edge(PATIENT, *limited(["$http_x_client zone=senders:64k rate=2r/s"],
+                                        ["zone=senders burst=20"]))
     api = stack.api()
     assert send(api, records(10)).status == 200
-    stack.scripted.on_xadd = lambda frame: time.sleep(0.6) or OOM
+    stack.scripted.on_xadd = lambda frame: time.sleep(3) or OOM
     assert send(api, records(10)).json["code"] == "redis_full"
     stack.scripted.on_xadd = stack.scripted.store
     # 16 of them by the clock
@@ -254,8 +259,8 @@ def test_what_was_charged_on_top_of_a_debt_is_given_back_in_full(make_edge):
 
 
 def test_partial_what_redis_refused_is_given_back(make_edge):
-    stack = make_edge(IMPATIENT, *limited([SENDERS, DEVICES],
-                                          ["zone=senders burst=10", "zone=devices burst=4"]))
+    stack = make_edge(PATIENT, *limited([SENDERS, DEVICES],
+                                        ["zone=senders burst=10", "zone=devices burst=4"]))
     api = stack.api()
     stack.scripted.on_xadd = lambda frame: OOM
     answer = lenient(api, of_devices("abababababab"))
@@ -389,7 +394,7 @@ def test_a_limit_on_trial_only_counts(make_edge):
 
 
 def test_a_limit_on_trial_gets_back_what_is_not_stored(make_edge):
-    stack = make_edge(IMPATIENT, *limited([SENDERS], ["zone=senders burst=5 dry_run"]))
+    stack = make_edge(PATIENT, *limited([SENDERS], ["zone=senders burst=5 dry_run"]))
     api = stack.api()
     stack.scripted.on_xadd = lambda frame: OOM
     for _ in range(3):
@@ -406,20 +411,18 @@ def logged(stack, count, *names):
 
 def test_the_access_log_says_which_limit_did_what(make_edge):
     stack = make_edge(*limited(
-        ["$http_x_client zone=senders:64k rate=20r/s"], ["zone=senders burst=2 delay=100ms"]))
+        ["$http_x_client zone=senders:64k rate=20r/m"], ["zone=senders burst=2 delay=3s"]))
     api = stack.api()
     assert api.batch(records(1)).status == 200
     assert api.batch([BAD]).status == 422
-    for status, n in ((200, 2), (200, 1), (413, 5)):
+    for status, n in ((200, 2), (429, 3), (413, 4)):
         assert send(api, records(n)).status == status
-    assert send(api, records(4), "b").status == 200
-    assert send(api, records(4), "b").status == 429
+    assert send(api, records(3), "b").status == 200
     assert lenient(api, records(9), "c").status == 200
-    assert logged(stack, 8, "outcome", "limit", "limit_status", "reason") == [
-        "queued///", "refused///record_not_an_object",
-        "queued//PASSED/", "queued/senders/DELAYED/",
-        "refused/senders/REJECTED/larger_than_limit", "queued/senders/DELAYED/",
-        "limited/senders/REJECTED/rate_limited", "queued/senders/REJECTED/"]
+    assert logged(stack, 7, "outcome", "limit", "limit_status", "reason") == [
+        "queued///", "refused///record_not_an_object", "queued//PASSED/",
+        "limited/senders/REJECTED/rate_limited", "refused/senders/REJECTED/larger_than_limit",
+        "queued/senders/DELAYED/", "queued/senders/REJECTED/"]
 
 
 def test_another_status(make_edge):

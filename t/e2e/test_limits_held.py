@@ -10,7 +10,7 @@ from harness.limits import assert_limited, left, lenient, limited, of_devices, r
 from harness.scripted_redis import INFO, bulk
 from harness.waiting import wait_until
 from test_client_gone import reset
-from test_limits import BAD, IMPATIENT, OOM, counted, stored
+from test_limits import BAD, IMPATIENT, OOM, PATIENT, counted, stored
 from test_metrics import metrics
 
 # A record each 0.1 s; and each half second, for those who must still be held when the next thing
@@ -18,7 +18,7 @@ from test_metrics import metrics
 TEN = "$http_x_client zone=smooth:64k rate=10r/s"
 TWO = "$http_x_client zone=smooth:64k rate=2r/s"
 # A minute and more: what of this was charged does not come back by itself while a test runs.
-PATIENT = ["$http_x_client zone=smooth:64k rate=1r/s"], ["zone=smooth burst=1 delay=60s"]
+FOR_LONG = ["$http_x_client zone=smooth:64k rate=1r/s"], ["zone=smooth burst=1 delay=60s"]
 
 
 def gauge(api, name="requests"):
@@ -65,7 +65,7 @@ def test_a_burst_is_smoothed(make_stack):
     begun = time.monotonic()
     for _ in range(6):
         assert send(api, records(1)).status == 200
-    assert 0.45 < time.monotonic() - begun < 4
+    assert 0.45 < time.monotonic() - begun < 10
     stack.wait_rows(6)
     # one of b and a are not in each other's way
     before = delayed(stack)
@@ -97,7 +97,7 @@ def test_more_than_the_burst_passes_in_the_time_it_takes(make_edge):
     api = stack.api()
     begun = time.monotonic()
     assert send(api, records(10)).status == 200
-    assert 0.45 < time.monotonic() - begun < 4
+    assert 0.45 < time.monotonic() - begun < 10
 
 
 def test_the_longest_delay_of_several_limits_counts(make_edge):
@@ -106,21 +106,21 @@ def test_the_longest_delay_of_several_limits_counts(make_edge):
         ["zone=smooth burst=2 delay=1s", "zone=devices burst=2 delay=1s"]))
     begun = time.monotonic()
     assert send(stack.api(), records(4)).status == 200
-    assert 0.35 < time.monotonic() - begun < 4
+    assert 0.35 < time.monotonic() - begun < 10
     assert counted(stack, "smooth") == counted(stack, "devices") == {"delayed_records": 4}
 
 
 def test_a_delay_on_trial_holds_nobody(make_edge):
-    stack = make_edge(*limited([TEN], ["zone=smooth burst=1 delay=10s dry_run"]))
+    stack = make_edge(*limited([TWO], ["zone=smooth burst=1 delay=60s dry_run"]))
     begun = time.monotonic()
     assert send(stack.api(), records(50)).status == 200
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < 20
     assert counted(stack, "smooth") == {"dry_run_delayed_records": 50}
 
 
 @pytest.mark.parametrize("leave", [reset, lambda connection: connection.close()])
 def test_who_leaves_while_held_gets_it_back(make_edge, leave):
-    stack = make_edge(*limited(*PATIENT))
+    stack = make_edge(*limited(*FOR_LONG))
     api = stack.api()
     assert send(api, records(1)).status == 200
     connections = [api.raw(request(10)) for _ in range(5)]
@@ -157,7 +157,7 @@ def test_a_worker_that_leaves_answers_who_is_held(make_edge, how):
 
 def test_a_worker_leaves_in_its_time_whoever_is_held(make_edge):
     stack = make_edge(("worker_shutdown_timeout 30s;", "worker_shutdown_timeout 1s;"),
-                      *limited(*PATIENT))
+                      *limited(*FOR_LONG))
     connection = stack.api().raw(request(30))
     wait_until(lambda: gauge(stack.api()) == 1, 5, "it is held")
     stack.nginx.signal(signal.SIGQUIT)
@@ -171,27 +171,27 @@ def test_redis_goes_away_while_they_are_held(make_edge):
     stack.allow(r"connect\(\) to unix:.*redis\.sock failed")
     api = stack.api()
     assert send(api, records(100)).status == 200
-    held = Held(stack, records(8), records(2))
+    held = Held(stack, records(12), records(2))
     stack.scripted.stop()
     answers = held.wait()
     assert [answer.status for answer in answers] == [503, 503]
     assert {answer.json["code"] for answer in answers} <= {"redis_unavailable", "redis_timeout"}
     assert gauge(api) == 0
-    assert counted(stack, "smooth")["given_back_records"] == 10
+    assert counted(stack, "smooth")["given_back_records"] == 14
 
 
 def test_redis_does_not_answer_when_they_are_released(make_edge):
     stack = make_edge(IMPATIENT, *limited([TWO], ["zone=smooth burst=1 delay=60s"]))
-    held = Held(stack, records(5))
+    held = Held(stack, records(11))
     stack.scripted.answers = {name: [3.0] for name in stack.scripted.answers}
     stack.scripted.drop()
     assert held.wait()[0].json["code"] in ("redis_unavailable", "redis_timeout")
-    assert counted(stack, "smooth") == {"delayed_records": 5, "given_back_records": 5}
+    assert counted(stack, "smooth") == {"delayed_records": 11, "given_back_records": 11}
     assert gauge(stack.api()) == 0
 
 
 def test_what_redis_refuses_after_it_was_held_is_given_back(make_edge):
-    stack = make_edge(IMPATIENT, *limited([TEN], ["zone=smooth burst=1 delay=60s"]))
+    stack = make_edge(PATIENT, *limited([TEN], ["zone=smooth burst=1 delay=60s"]))
     stack.scripted.on_xadd = lambda frame: OOM
     assert send(stack.api(), records(9)).json["code"] == "redis_full"
     assert counted(stack, "smooth") == {"delayed_records": 9, "given_back_records": 9}
@@ -201,8 +201,7 @@ def test_what_redis_refuses_after_it_was_held_is_given_back(make_edge):
 @pytest.mark.parametrize("prefer", ["strict", "lenient"])
 def test_what_is_shed_by_the_time_it_was_held_is_given_back(make_edge, prefer):
     """It passes the earlier gates again, and a batch counts as its highest level there."""
-    stack = make_edge(*limited(["$http_x_client zone=smooth:64k rate=5r/s"],
-                               ["zone=smooth burst=1 delay=10s"]))
+    stack = make_edge(*limited([TWO], ["zone=smooth burst=1 delay=60s"]))
     api = stack.api()
     debug, critical = ([{**record, "log_level": level} for record in records(15)]
                        for level in ("DEBUG", "CRITICAL"))
@@ -220,9 +219,9 @@ def test_what_is_shed_by_the_time_it_was_held_is_given_back(make_edge, prefer):
 
 def test_held_requests_count_as_in_flight(make_edge):
     stack = make_edge(("sluice_timeout 5s;", "sluice_timeout 5s; sluice_max_inflight requests=2;"),
-                      *limited([TWO], ["zone=smooth burst=1 delay=10s"]))
+                      *limited([TWO], ["zone=smooth burst=1 delay=60s"]))
     api = stack.api()
-    held = Held(stack, records(6), records(6))
+    held = Held(stack, records(11), records(2))
     assert send(api, records(1), "b").json["code"] == "too_many_inflight"
     assert [answer.status for answer in held.wait()] == [200, 200]
     assert send(api, records(1), "b").status == 200
@@ -235,11 +234,12 @@ def test_the_rows_of_held_requests_count_as_in_flight(make_edge):
     api = stack.api()
     batch = [{**record, "log_data": {"k": "\\" * 100_000}} for record in records(4)]
     size = len(json.dumps(batch))
-    held = Held(stack, *[batch] * 4)
+    # Behind a small one, so that none is released before all are there.
+    held = Held(stack, records(14), *[batch] * 4)
     assert 2.8 * 4 * size < gauge(api, "bytes") < 3.1 * 4 * size
     assert send(api, batch).json["code"] == "too_many_inflight"
     assert counted(stack, "smooth")["given_back_records"] == 4
-    assert [answer.status for answer in held.wait()] == [200] * 4
+    assert [answer.status for answer in held.wait()] == [200] * 5
     assert gauge(api) == gauge(api, "bytes") == 0
 
 
