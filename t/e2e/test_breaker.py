@@ -17,6 +17,8 @@ from test_metrics import metrics
 
 TIMEOUT_S = 5.0  # sluice_timeout
 SLOW_S = 2.0
+WINDOW_S = 2.0
+AWAY_S = 2.0  # for so long nobody reaches Redis before it opens
 STOPPED_S = 10.0
 BACK_WITHIN_S = 3.0
 CLOSED, HALF_OPEN, OPEN = 0, 1, 2
@@ -166,7 +168,10 @@ def test_redis_stopped_for_a_while_under_load(stack):
     clients.check_stored()
 
 
-def test_a_full_redis_opens_it_at_once_and_room_closes_it(stack, api):
+def test_a_full_redis_opens_it_at_once_and_room_closes_it(make_stack):
+    # Or it may be seen before anything is sent that Redis is full.
+    stack = make_stack(nginx_edits=[("sluice_timeout 5s;", "sluice_timeout 5s; sluice_shed off;")])
+    api = stack.start().api()
     assert api.log(message="before").status == 200
     stack.redis.client.config_set("maxmemory", 1)
     answer = api.log(message="full")
@@ -219,12 +224,23 @@ def test_redis_away_while_nobody_asks(stack, api, hours):
 
 
 def test_redis_restarted_at_once_opens_nothing(stack, api):
-    for _ in range(3):
+    """A machine that takes longer over it than the breaker waits does it again."""
+    quick, trips = 0, {}
+
+    def restarted():
+        nonlocal quick, trips
+        begin = time.monotonic()
         assert api.log().status == 200
         stack.redis.kill()
         stack.redis.start()
         wait_until(lambda: api.log().status == 200, 3)
-    assert breaker(api) == (CLOSED, {})
+        if time.monotonic() - begin < AWAY_S:
+            assert breaker(api) == (CLOSED, trips)
+            quick += 1
+        trips = breaker(api)[1]
+        return quick == 3
+
+    wait_until(restarted, 15, "it was restarted at once three times")
 
 
 @pytest.fixture
@@ -252,8 +268,11 @@ def test_half_of_ten_frames_open_it(make_scripted):
     api, scripted = stack.api(), stack.scripted
     replies = itertools.cycle([scripted.store, lambda frame: b"-ERR what is this\r\n"])
     scripted.on_xadd = lambda frame: next(replies)(frame)
+    begin = time.monotonic()
     for number in range(10):
         assert api.log().status == (503 if number % 2 else 200)
+    if time.monotonic() - begin > WINDOW_S:
+        pytest.skip("it took too long to send ten")
     check_refused(api.log())
     assert breaker(api)[1] == {"failures": 1}
     for _ in range(50):
@@ -262,7 +281,7 @@ def test_half_of_ten_frames_open_it(make_scripted):
 
 
 def test_what_is_set_holds(make_scripted):
-    stack = make_scripted("sluice_breaker failures=100% calls=3 open=10s")
+    stack = make_scripted("sluice_breaker failures=100% calls=3 open=60s")
     api, scripted = stack.api(), stack.scripted
     scripted.on_xadd = lambda frame: b"-ERR what is this\r\n"
     for _ in range(3):
@@ -270,7 +289,7 @@ def test_what_is_set_holds(make_scripted):
     for _ in range(20):
         answer = api.log()
         assert answer.json["code"] == "breaker_open"
-        assert 8 <= int(answer.headers["Retry-After"]) <= 24
+        assert 30 <= int(answer.headers["Retry-After"]) <= 60, "and no more than a minute"
     assert not scripted.questions
 
 
@@ -315,8 +334,8 @@ def test_it_stays_open_as_long_as_redis_says_no(make_scripted):
     api, scripted = stack.api(), stack.scripted
     scripted.on_xadd = lambda frame: OOM
     scripted.on_question = lambda: OOM
-    assert api.log().json["code"] == "redis_full"
     begin = time.monotonic()
+    assert api.log().json["code"] == "redis_full"
     while len(scripted.questions) < 3:
         check_refused(api.log())
         assert time.monotonic() < begin + 20
@@ -331,27 +350,21 @@ def test_the_worker_that_asks_is_killed(make_scripted, answer):
     stack = make_scripted(workers=2)
     stack.allow(r"worker process \d+ exited on signal 9")
     api, scripted = stack.api(), stack.scripted
-    takes_writes = scripted.on_question()
-    asked = threading.Event()
-
-    def on_question():
-        if asked.is_set():
-            return takes_writes
-        asked.set()
-        return [10.0] if answer else None
-
-    scripted.on_question = on_question
+    takes_writes = scripted.on_question
+    scripted.on_question = lambda: answer
     scripted.on_xadd = lambda frame: OOM
     assert api.log().status == 503
     scripted.on_xadd = scripted.store
     wait_until(lambda: scripted.questions, 3, "one asks")
     if answer:
-        assert breaker(stack.api())[0] == HALF_OPEN
-    os.kill(scripted.questions[0], signal.SIGKILL)
+        wait_until(lambda: breaker(stack.api())[0] == HALF_OPEN, SLOW_S, "it waits for the answer")
+    killed = scripted.questions[-1]
+    os.kill(killed, signal.SIGKILL)
     wait_until(lambda: stack.nginx.is_ready(), 10, "there are two workers")
     check_refused(stack.api().log())
+    scripted.on_question = takes_writes
     wait_until(lambda: is_ready(stack.api()), SLOW_S + 2, "it closes all the same")
-    assert scripted.questions[0] not in scripted.questions[1:]
+    assert scripted.questions[-1] != killed
     assert stack.api().log().status == 200
 
 
