@@ -96,7 +96,7 @@ class PostgresServer(Process):
     def connect(self, database="sluice"):
         connection = psycopg2.connect(
             host=str(self.folder), port=self.port, dbname=database, user="sluice",
-            connect_timeout=5
+            connect_timeout=20
         )
         connection.autocommit = True
         return connection

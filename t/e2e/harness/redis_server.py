@@ -27,7 +27,7 @@ class RedisServer(Process):
         self.url = f"unix://loader@{self.socket_path}"
         self.conf = render_conf("redis.conf", state=folder, maxmemory="256mb")
         self.acl = render_conf("redis.acl", state=folder)
-        self.client = self.new_client(socket_timeout=5)
+        self.client = self.new_client(socket_timeout=20)
         self.preloaded = ""
         self.variables = {}
 

@@ -76,7 +76,7 @@ class Loader(Sluiced):
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("localhost", timeout=5)
+        super().__init__("localhost", timeout=20)
         self.path = str(path)
 
     def connect(self):
