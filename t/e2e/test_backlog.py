@@ -72,7 +72,8 @@ def test_entries_of_other_sizes_than_those_read_last(make_stack, phases):
 
     def wait_told(entries):
         wait_until(lambda: (backlog(stack) or (None,))[0] == entries, 15, f"{entries} are told of")
-        return int(told(stack)["backlog_records"]), int(told(stack)["backlog_bytes"])
+        fields = told(stack)
+        return int(fields["backlog_records"]), int(fields["backlog_bytes"])
 
     before = []
     for entries, records in phases:

@@ -2,7 +2,6 @@
 
 import base64
 import os
-import signal
 import uuid
 from itertools import product
 
@@ -12,6 +11,7 @@ import pytest
 from harness.exact import check_sums
 from harness.frames import add, frame, row
 from harness.waiting import wait_until
+from test_daemon_stops import ended, terminate
 
 DEAD_LETTER = r"a record cannot be stored: kept in dead_letters"
 REFUSES = r"postgres refuses, and will: nothing is acknowledged"
@@ -300,7 +300,7 @@ def test_a_broken_schema_stops_the_loader_and_loses_nothing(stack, name):
     if name != "dead letters gone":
         assert dead_letters(stack) == {}
     # Asked for health every second, it is there, and so is Redis' record of it.
-    assert stack.redis.client.hget("logs:stream:loader", "postgres") == b"up"
+    wait_until(lambda: stack.redis.client.hget("logs:stream:loader", "postgres") == b"up", 5)
     stack.postgres.connect().cursor().execute(mended_by)
     stack.wait_drained()
     expected = {"before", "one more"} | {f"meanwhile {number}, and longer" for number in range(5)}
@@ -381,8 +381,7 @@ def test_a_loader_that_is_stopped_while_it_searches_leaves_in_time(stack):
     rows[7][0] = row("the only one")
     add_rows(stack, rows)
     wait_until(lambda: logged(stack, "looking for them"), 15, "it searches")
-    stack.loader.signal(signal.SIGTERM)
-    stack.loader.process.wait(15)
+    ended(stack.loader, terminate(stack.loader))
     stack.loader.kill()
     stack.loader.start()
     stack.wait_drained(120)

@@ -24,8 +24,9 @@ def newest(stack):
 
 
 def wait_seen(stack, devices):
-    wait_until(lambda: set(seen(stack)) == set(devices), 20, "all devices are known")
-    assert seen(stack) == newest(stack)
+    """They are noted each some seconds: what is known may be what was so before."""
+    wait_until(lambda: set(found := seen(stack)) == set(devices) and found == newest(stack), 20,
+               "all devices are known")
 
 
 def test_devices_by_any_name_with_the_time_of_their_newest_record(stack, api):
