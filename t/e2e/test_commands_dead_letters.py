@@ -206,7 +206,7 @@ def start_replay(stack):
 
 
 def test_killed_in_the_middle_nothing_is_lost_or_there_twice(stack):
-    count, kills = 12000, 6
+    count, kills = 40000, 6
     add_many(stack, count)
     chance = random.Random(7)
     for _ in range(kills):
