@@ -104,7 +104,7 @@ def test_records_that_are_not_as_they_should_be(stack, watch):
 
     frames.add(stack.redis, [frames.frame([frames.row(b"a\0b")])])
     wait_for("SluiceDeadLetters")
-    frames.add(stack.redis, [frames.frame([frames.row()], t_ms=int(time.time() * 1000) + 7000)])
+    frames.add(stack.redis, [frames.frame([frames.row()], t_ms=int(time.time() * 1000) + 60000)])
     wait_for("SluiceClockSkew")
     # Acknowledged to a client, read by the loader, and taken away before it could store them.
     stack.postgres.stop()

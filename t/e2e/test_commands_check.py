@@ -298,7 +298,7 @@ def test_the_stream_and_its_groups(make_stack):
 def test_clocks_that_differ(stack):
     stack.loader.wall_clock = "+30s"
     assert trouble(stack) == {"redis_clock": "warn", "postgres_clock": "warn"}
-    assert "its clock is 30 s behind" in message(stack, "redis_clock")
+    assert re.search(r"its clock is (2\d|30) s behind", message(stack, "redis_clock"))
     stack.loader.wall_clock = "-2h"
     found = Checked(stack.loader)
     assert found.trouble == {"redis_clock": "FAIL", "postgres_clock": "FAIL"}
@@ -309,6 +309,7 @@ def test_the_loader_that_cannot_store(stack):
     stack.allow("postgres")
     stack.loader.pause()
     stack.redis.client.hset("logs:stream:loader", "postgres", "down")
+    stack.redis.client.persist("logs:stream:loader")
     assert trouble(stack)["loader"] == "FAIL"
     stack.loader.resume()
 

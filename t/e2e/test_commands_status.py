@@ -64,12 +64,14 @@ def test_a_quiet_day(stack):
 def test_what_waits_while_postgres_is_away(stack):
     wait_told(stack)
     stack.postgres.stop()
+    before = time.time()
     add(stack, 100)
-    time_of_oldest = time.time()
+    after = time.time()
     wait_until(lambda: stack.redis.client.hget("logs:stream:loader", "backlog_entries") == b"100",
                15, "the loader tells of them")
+    least = time.time() - after
     now = status(stack, 1)
-    waited = time.time() - time_of_oldest
+    most = time.time() - before
     assert now["loader"] == {"runs": True, "reaches_postgres": False}
     assert now["postgres"]["error"]
     size = (len(ROW) + 1) * RECORDS
@@ -77,13 +79,13 @@ def test_what_waits_while_postgres_is_away(stack):
     assert now["backlog"]["records"] == 100 * RECORDS
     assert now["backlog"]["bytes"] == 100 * size
     assert now["backlog"]["gone_in_seconds"] is None
-    assert waited - 3 < now["backlog"]["oldest_seconds"] <= waited + 0.1
+    assert least - 0.1 < now["backlog"]["oldest_seconds"] < most + 0.1
     assert "cannot reach Postgres" in text(stack)["loader"]
     stack.postgres.start()
     stack.wait_drained()
     now = status(stack)
     assert now["last_hour_records"] == 100 * RECORDS == stack.rows()
-    assert waited < now["lag_seconds"] < waited + 30
+    assert least < now["lag_seconds"] < time.time() - before
     assert now["drain_per_second"]["records"] > 0
     assert now["intake_per_second"] == {"records": 0, "bytes": 0}
     names = {day["name"] for day in now["partitions"]}
