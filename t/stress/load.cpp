@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <csignal>
 #include <memory>
-#include <new>
 #include <utility>
 
 #include "daemon/clock.hpp"
 #include "daemon/commands/progress.hpp"
 #include "t/stress/client.hpp"
+#include "t/stress/transfers.hpp"
 
 namespace sluice::stress {
 namespace {
@@ -24,10 +24,6 @@ void heed_interrupt(bool heed) {
     action.sa_flags = SA_RESETHAND;
     sigaction(SIGINT, &action, nullptr);
 }
-
-struct CloseMulti {
-    void operator()(CURLM* multi) const noexcept { curl_multi_cleanup(multi); }
-};
 
 // One request at a time, over a connection that is kept.
 struct Sender {
@@ -53,13 +49,9 @@ class Load {
           records_(records),
           outcomes_(outcomes),
           plan_(options),
-          multi_(curl_multi_init()),
           headers_(header_list({"Content-Type: application/json", "Expect:",
                                 options.gzip ? "Content-Encoding: gzip" : "", options.header})),
           progress_("records sent", options.seconds != 0 ? 0 : options.devices * options.records) {
-        if (!multi_) {
-            throw std::bad_alloc();
-        }
         const std::string url = options.url + (options.batch == 0 ? "/api/log" : "/api/logs/batch");
         for (uint64_t i = 0; i < options.connections; ++i) {
             auto sender = std::make_unique<Sender>();
@@ -72,23 +64,17 @@ class Load {
             senders_.push_back(std::move(sender));
         }
     }
-    ~Load() {
-        for (const auto& sender : senders_) {
-            curl_multi_remove_handle(multi_.get(), sender->handle.get());
-        }
-    }
-    Load(const Load&) = delete;
-    Load& operator=(const Load&) = delete;
 
     LoadFigures run() {
         heed_interrupt(true);
         began_us_ = steady_us();
         while (!ended() || idle_.size() < senders_.size()) {
             start_due();
-            int running = 0;
-            curl_multi_perform(multi_.get(), &running);
-            finish_answered();
-            curl_multi_poll(multi_.get(), nullptr, 0, wait_ms(), nullptr);
+            transfers_.work(wait_ms());
+            CURLcode result = CURLE_OK;
+            while (CURL* handle = transfers_.ended(&result)) {
+                finish(handle, result);
+            }
         }
         figures_.seconds = static_cast<double>(steady_us() - began_us_) / 1e6;
         heed_interrupt(false);
@@ -145,16 +131,7 @@ class Load {
         curl_easy_setopt(handle, CURLOPT_POSTFIELDS, sender->body.data());
         curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE,
                          static_cast<curl_off_t>(sender->body.size()));
-        curl_multi_add_handle(multi_.get(), handle);
-    }
-
-    void finish_answered() {
-        int left = 0;
-        while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
-            if (message->msg == CURLMSG_DONE) {
-                finish(message->easy_handle, message->data.result);
-            }
-        }
+        transfers_.begin(handle);
     }
 
     void finish(CURL* handle, CURLcode result) {
@@ -173,7 +150,6 @@ class Load {
         }
         outcomes_->ended(sender->request, {static_cast<int>(status), sender->answer,
                                            sender->times_sent > 0, sender->times_sent > 1});
-        curl_multi_remove_handle(multi_.get(), handle);
         idle_.push_back(sender);
         done_ += sender->request.count;
         progress_.at(done_);
@@ -183,10 +159,10 @@ class Load {
     const Records& records_;
     Outcomes* outcomes_;
     Plan plan_;
-    std::unique_ptr<CURLM, CloseMulti> multi_;
     HeaderList headers_;
     Progress progress_;
     std::vector<std::unique_ptr<Sender>> senders_;
+    Transfers transfers_;  // of senders
     std::vector<Sender*> idle_;
     LoadFigures figures_;
     int64_t began_us_ = 0;
