@@ -60,8 +60,11 @@ def test_upgrade_and_back_under_load(stack):
     assert f"{new} exited with code 0" in stack.nginx.error_text()
 
 
-def test_an_upgrade_while_redis_hangs_answers_everyone(stack):
-    """Requests wait in the workers of both binaries when Redis comes back."""
+def test_an_upgrade_while_redis_hangs_answers_everyone(make_stack):
+    """Requests wait in the workers of both binaries when Redis takes writes again. New workers can
+    log in meanwhile: else they would say after a second that Redis is away."""
+    stack = make_stack(nginx=NginxDaemon, nginx_edits=[
+        ("sluice_timeout 5s;", "sluice_timeout 60s; sluice_breaker off;")]).start()
     answers = []
 
     def post():
@@ -73,7 +76,7 @@ def test_an_upgrade_while_redis_hangs_answers_everyone(stack):
             thread.start()
         return threads
 
-    stack.redis.pause()
+    stack.redis.client.execute_command("CLIENT", "PAUSE", 60000, "WRITE")
     threads = park(20)
     wait_until(lambda: waiting(stack) == 20, 10, "20 requests wait")
     old = stack.nginx.upgrade()
@@ -81,7 +84,7 @@ def test_an_upgrade_while_redis_hangs_answers_everyone(stack):
     wait_until(lambda: len(stack.nginx.leaving_worker_pids()) == 2, 10, "the old ones are to leave")
     threads += park(20)
     wait_until(lambda: waiting(stack) == 20, 10, "20 more wait, in the new ones")
-    stack.redis.resume()
+    stack.redis.client.execute_command("CLIENT", "UNPAUSE")
     for thread in threads:
         thread.join()
     assert [answer.status for answer in answers] == [200] * 40
