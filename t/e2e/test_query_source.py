@@ -1,10 +1,11 @@
 """The source of a page is true, however it is sent: what the edge changes of a cached one."""
 
 import gzip
-import os
+import threading
 
 import pytest
 from harness.http2 import Http2
+from harness.process import names_of_open_files
 from harness.scripted_server import answer, page, problem
 from harness.waiting import free_port, wait_until
 
@@ -73,13 +74,9 @@ def test_a_page_that_is_not_cached_but_in_a_file(make_reading):
     stack.scripted_server.on_request = lambda asked: page(text)
     connection = stack.api().raw(b"GET /api/stats HTTP/1.0\r\n\r\n")
     wait_until(lambda: any("/tmp/proxy" in name for pid in stack.nginx.worker_pids()
-                           for name in open_files_of(pid)), 5, "it is in a file")
+                           for name in names_of_open_files(pid)), 5, "it is in a file")
     with connection, connection.makefile("rb") as file:
         assert file.read().partition(b"\r\n\r\n")[2] == body_of(text)
-
-
-def open_files_of(pid):
-    return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
 
 
 def test_what_is_not_the_beginning_of_a_page_stays(make_reading):
@@ -240,9 +237,10 @@ def test_of_every_status_of_the_cache(make_reading):
     stack = make_reading((ON, ON + " proxy_cache_revalidate on; proxy_cache_bypass $arg_none;"))
     stack.allow(r"connect\(\) to unix:.*serve\.sock failed|sluiced.*prematurely")
     server, api = stack.scripted_server, stack.api()
+    assert status_and_source(api, "/api/hits") == ("MISS", "database")
+    assert status_and_source(api, "/api/hits") == ("HIT", "cache")
     server.on_request = lambda asked: page("1", "max-age=1", ETag='W/"1"')
     assert status_and_source(api) == ("MISS", "database")
-    assert status_and_source(api) == ("HIT", "cache")
 
     # expired, and renewed with another page
     server.on_request = lambda asked: page("2", "max-age=1", ETag='W/"2"')
@@ -265,10 +263,13 @@ def test_of_every_status_of_the_cache(make_reading):
     server.start()
     server.on_request = lambda asked: page("3", "max-age=1, stale-while-revalidate=60")
     wait_until(lambda: status_and_source(api) == ("EXPIRED", "database"), 5, "EXPIRED")
-    server.on_request = lambda asked: [1.0, page("4", "max-age=1, stale-while-revalidate=60")]
+    renew = threading.Event()
+    server.on_request = lambda asked: (
+        renew.wait(60) and page("4", "max-age=1, stale-while-revalidate=60"))
     wait_until(lambda: status_and_source(api) == ("STALE", "cache"), 5, "STALE")
     # another connection: nginx goes on with the first when its page is renewed
     assert status_and_source(stack.api()) == ("UPDATING", "cache")
+    renew.set()
     wait_until(lambda: "4" in api.get("/api/stats").json["data"], 5, "it is renewed")
 
     assert status_and_source(api, "/api/stats?none=1") == ("BYPASS", "database")

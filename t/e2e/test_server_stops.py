@@ -14,7 +14,9 @@ def is_refusing_connections(stack):
         return True
 
 
-def test_open_questions_are_answered_and_new_ones_refused(stack, api):
+def test_open_questions_are_answered_and_new_ones_refused(make_stack):
+    stack = make_stack(serve={"SLUICED_SERVE_QUERY_TIMEOUT_MS": "60000"}).start()
+    api = stack.api()
     assert api.log("pump-7").status == 200
     stack.wait_rows(1)
     kept = stack.server.connection()
@@ -47,4 +49,4 @@ def test_open_questions_are_answered_and_new_ones_refused(stack, api):
     lock.close()
     waiting.join()
     assert answers[0].status == 200 and answers[0].json["total"] == 1
-    assert stack.server.process.wait(10) == 0
+    assert stack.server.process.wait(40) == 0

@@ -1,5 +1,6 @@
 """A process of a test: started in a group of its own, stopped by its id and by nothing else."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -79,6 +80,16 @@ def open_files(pid):
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
         return 0
+
+
+def names_of_open_files(pid):
+    """Some may be closed while they are looked at."""
+    found = []
+    with contextlib.suppress(OSError):
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                found.append(os.readlink(f"/proc/{pid}/fd/{descriptor}"))
+    return found
 
 
 class Process:
