@@ -121,7 +121,7 @@ class Traffic:
 
 def restart(part):
     part.signal(signal.SIGTERM)
-    assert part.process.wait(10) == 0
+    assert part.process.wait(40) == 0
     part.start()
 
 

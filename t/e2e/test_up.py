@@ -68,9 +68,10 @@ class Installation:
             api.close()
 
     def post(self, count):
+        """Of what was killed each worker of nginx finds out by itself that it is back."""
         api = Api(self.port)
         for number in range(count):
-            assert api.log(message=f"{number}").status == 200
+            wait_until(lambda: api.log(message=f"{number}").status == 200, 10, "it is taken")
         api.close()
 
     def can_query(self):
