@@ -27,6 +27,11 @@ def wait_until(condition, timeout=10, what=None):
         pause = min(pause * 1.5, 0.1)
 
 
+def wait_for_a_day(seconds=60):
+    """Until today, in UTC, lasts that much longer: for who says more than once what day it is."""
+    wait_until(lambda: time.time() % 86400 < 86400 - seconds, seconds, "the next day")
+
+
 _held = []
 
 
