@@ -46,6 +46,7 @@ def test_the_loader_is_ready_when_both_have_answered(stack, manager):
     stack.postgres.kill()
     manager.wait_status("postgres is away")
     stack.loader.stop()
+    manager.wait_told("STOPPING")
     assert manager.heard[-1][1] == {"STOPPING": "1", "STATUS": "stopping"}
     assert len(manager.told("READY")) == 1
 
@@ -65,6 +66,7 @@ def test_the_server_is_ready_when_it_answers(stack, manager):
     assert stack.server.is_ready()
     assert manager.told("STATUS") == ["0 queries run, 0 wait"]
     stack.server.stop()
+    manager.wait_told("STOPPING")
     assert manager.heard[-1][1] == {"STOPPING": "1", "STATUS": "stopping"}
 
 
