@@ -120,7 +120,8 @@ class BlockedLog:
         self.path.write_bytes(b"\n".join(filter(None, self.text.split(b"\n"))))
 
 
-WATCHDOG_S = 1
+# Several times as long as a machine stands still.
+WATCHDOG_S = 4
 
 
 def is_fed(manager):
@@ -135,7 +136,7 @@ def test_the_watchdog_is_fed_as_long_as_nothing_hangs(stack, manager, part):
     log = BlockedLog(part)
     launch(part, manager, WATCHDOG_S)
     manager.wait_told("READY")
-    wait_until(lambda: len(manager.told("WATCHDOG")) > 8, 10, "it is fed")
+    wait_until(lambda: len(manager.told("WATCHDOG")) > 3, 10, "it is fed")
     log.fill()
     assert is_fed(manager)
     if part is stack.loader:
@@ -164,6 +165,7 @@ def test_the_watchdog_is_fed_as_long_as_nothing_hangs(stack, manager, part):
 @pytest.mark.alone
 def test_a_slow_store_is_not_taken_for_a_hang(stack, manager):
     """Who waits within a time limit of its own is alive, however much longer than the manager's."""
+    stack.loader.settings["SLUICED_REDIS_TIMEOUT_MS"] = "30000"
     launch(stack.loader, manager, WATCHDOG_S)
     manager.wait_told("READY")
     stack.postgres.pause()
