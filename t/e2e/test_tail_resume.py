@@ -121,6 +121,7 @@ def test_beyond_the_window_it_is_said_and_goes_on_with_what_is_there(make_stack,
         frames.add(stack.redis, [frames.frame([frames.row(f"{number} " + "x" * 90000)])])
     stack.wait_drained()
     wait_until(lambda: stack.redis.stream_length() < 30, 10, "it is trimmed")
+    stack.loader.stop()  # and no more from here on
     seen = watch(stack.nginx.port, last_id=f"{first}-0")
     (gap,) = wait_until(lambda: seen.of_kind("gap"), 10, "it is said")
     assert gap.data == {"after": f"{first}-0", "reason": "window_passed"}
