@@ -25,6 +25,8 @@ def stack(make_stack):
     stack.http2_port = free_port()
     stack.nginx.edit("backlog=4096;", "backlog=4096;\n        "
                      f"listen 127.0.0.1:{stack.http2_port} http2;")
+    # It would see, sooner or later, that Redis is full, and leave nothing for the breaker to do.
+    stack.nginx.edit("sluice_timeout 5s;", "sluice_timeout 5s; sluice_shed off;")
     return stack.start()
 
 
