@@ -4,6 +4,7 @@ import base64
 import contextlib
 import http.client
 import http.server
+import json
 import os
 import pathlib
 import socket
@@ -267,6 +268,28 @@ def test_more_limits(choose, name, edits):
         answer = request(plain(stack), "POST", "/api/log", RECORD)
     assert answer.status in (413, 429)
     assert stack.nginx.logged_posts(2)[1]["limit"] == name
+
+
+def test_limits_of_requests(choose):
+    """nginx' own say in the shape of all errors that it is they."""
+    stack = choose("requests")
+    stack.nginx.edit("rate=5000r/s", "rate=1r/m")
+    stack.nginx.edit("burst=5000 nodelay", "burst=1 nodelay")
+    stack.start()
+    for source, method, path in (("127.0.0.2", "POST", "/api/log"), ("127.0.0.3", "GET", "/api/logs"),
+                                 ("127.0.0.4", "GET", "/api/logs/stream"),
+                                 ("127.0.0.5", "GET", "/openapi.json")):
+        for _ in range(2):
+            assert request(plain(stack, source), "GET", "/health").status == 200
+        connection = plain(stack, source)
+        connection.request(method, path, RECORD if method == "POST" else None, JSON)
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)["code"]) == (429, "rate_limited"), path
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert request(plain(stack, "127.0.0.6"), "POST", "/api/log", RECORD).status == 200
+    stack.wait_rows(1)
 
 
 def open_files(pid):
