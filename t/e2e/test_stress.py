@@ -1,5 +1,6 @@
 """scripts/stress: it tells the truth about what became of its records, also where that is bad."""
 
+import itertools
 import json
 import os
 import resource
@@ -256,6 +257,49 @@ def test_what_libcurl_sends_again_is_told():
     assert report["records"]["acknowledged"] == 4 and report["records"]["sent_twice"] == 1
     _, report, _ = run_at(Server(queued, queued, None, LIMITED), "--records", 2)
     assert (report["records"]["unknown"], report["records"]["refused"]) == (1, 0)
+
+
+class Crowd:
+    """Of each so many requests the first wait for each other; counts the connections of all."""
+
+    def __init__(self, size, of_each):
+        self.numbers = itertools.count()
+        self.barrier = threading.Barrier(size, timeout=60)
+        self.of_each = of_each
+        self.connections = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            connection = self.listener.accept()[0]
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        with connection, connection.makefile("rb") as requests:
+            asked = 0
+            while line := requests.readline():
+                length = 0
+                while (header := requests.readline()) != b"\r\n":
+                    if header.startswith(b"Content-Length:"):
+                        length = int(header.split()[1])
+                requests.read(length)
+                if line.startswith(b"POST"):
+                    asked += 1
+                    self.connections += asked == 1
+                    if next(self.numbers) % self.of_each < self.barrier.parties:
+                        self.barrier.wait()
+                connection.sendall(answer("200 OK", QUEUED))
+
+
+def test_connections_are_kept_while_few_of_them_are_used():
+    """Or what is measured is how long it takes to connect."""
+    server = Crowd(8, of_each=60)
+    code, report, errors = finish(start_at(server.port, "--no-check", "--connections", 8, "--devices",
+                                           1, "--records", 240, "--rate", 400))
+    assert code in (0, 1) and report["records"]["acknowledged"] == 240, errors
+    assert server.connections == 8
 
 
 def test_who_is_refused_at_once_makes_nothing_look_quick():

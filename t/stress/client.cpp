@@ -1,5 +1,6 @@
 #include "t/stress/client.hpp"
 
+#include <memory>
 #include <new>
 
 namespace sluice::stress {
@@ -8,6 +9,22 @@ namespace {
 constexpr long kConnectTimeoutMs = 5000;
 // A server that sends nothing for so long has gone.
 constexpr long kQuietS = 60;
+constexpr long kForever = -1;
+
+struct ShareCleanup {
+    void operator()(CURLSH* share) const noexcept { curl_share_cleanup(share); }
+};
+
+// What names stand for: each is looked up once, as that takes a thread and two files, which are not
+// there for each of many connections.
+CURLSH* names() {
+    static const std::unique_ptr<CURLSH, ShareCleanup> share = [] {
+        std::unique_ptr<CURLSH, ShareCleanup> made(curl_share_init());
+        curl_share_setopt(made.get(), CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
+        return made;
+    }();
+    return share.get();
+}
 
 size_t take_bytes(char* bytes, size_t, size_t size, void* take) {
     (*static_cast<const Take*>(take))({bytes, size});
@@ -36,6 +53,8 @@ Handle make_handle(const std::string& url, const curl_slist* headers, const Take
     curl_easy_setopt(handle.get(), CURLOPT_WRITEFUNCTION, &take_bytes);
     curl_easy_setopt(handle.get(), CURLOPT_WRITEDATA, take);
     curl_easy_setopt(handle.get(), CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(handle.get(), CURLOPT_SHARE, names());
+    curl_easy_setopt(handle.get(), CURLOPT_DNS_CACHE_TIMEOUT, kForever);
     curl_easy_setopt(handle.get(), CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
     curl_easy_setopt(handle.get(), CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(handle.get(), CURLOPT_LOW_SPEED_TIME, kQuietS);

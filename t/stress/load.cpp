@@ -51,7 +51,8 @@ class Load {
           plan_(options),
           headers_(header_list({"Content-Type: application/json", "Expect:",
                                 options.gzip ? "Content-Encoding: gzip" : "", options.header})),
-          progress_("records sent", options.seconds != 0 ? 0 : options.devices * options.records) {
+          progress_("records sent", options.seconds != 0 ? 0 : options.devices * options.records),
+          transfers_(options.connections) {
         const std::string url = options.url + (options.batch == 0 ? "/api/log" : "/api/logs/batch");
         for (uint64_t i = 0; i < options.connections; ++i) {
             auto sender = std::make_unique<Sender>();

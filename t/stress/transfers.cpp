@@ -24,7 +24,7 @@ char watched_already;
 
 }  // namespace
 
-Transfers::Transfers()
+Transfers::Transfers(uint64_t connections)
     : epoll_(epoll_create1(EPOLL_CLOEXEC)), act_at_us_(kNever), multi_(curl_multi_init()) {
     if (epoll_ < 0) {
         throw std::system_error(errno, std::generic_category(), "epoll");
@@ -36,6 +36,8 @@ Transfers::Transfers()
     curl_multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
     curl_multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &on_timer);
     curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
+    // Without a number it is four for each request under way just then.
+    curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(connections));
 }
 
 Transfers::~Transfers() {

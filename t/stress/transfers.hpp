@@ -11,7 +11,8 @@ namespace sluice::stress {
 
 class Transfers {
   public:
-    Transfers();
+    // Keeps so many connections, also while few of them are used.
+    explicit Transfers(uint64_t connections);
     Transfers(const Transfers&) = delete;
     Transfers& operator=(const Transfers&) = delete;
     ~Transfers();
