@@ -12,7 +12,8 @@
 // the last of them would have arrived in step.
 //
 // The workers' clocks may differ by what one turn of their event loops takes: bounds are in terms
-// of the words and the now_ns given, and no debt is forgiven because of a now_ns that lags.
+// of the words and the now_ns given, and no debt is forgiven because of a now_ns that lags. It may
+// refuse what was due, so whoever is refused is judged again by a clock that was just looked at.
 #pragma once
 
 #include <cstdint>

@@ -41,7 +41,7 @@ static ngx_int_t ngx_http_sluice_limit_device_charges(ngx_http_sluice_ctx_t *ctx
 static void ngx_http_sluice_limit_ask(const ngx_http_sluice_limit_t *limit,
     const ngx_http_sluice_limit_part_t *part, ngx_http_sluice_limit_refusal_t *worst);
 static sluice::LimitAnswer ngx_http_sluice_limit_charge_all(ngx_http_sluice_limit_zone_t *zone,
-    const sluice::GcraLimit &gcra, const ngx_http_sluice_charge_t *charge);
+    const sluice::GcraLimit &gcra, const ngx_http_sluice_charge_t *charge, uint64_t now);
 static ngx_int_t ngx_http_sluice_limit_take(const ngx_http_sluice_limit_t *limit,
     ngx_http_sluice_limit_part_t *part, uint64_t *wait_ns,
     ngx_http_sluice_limit_refusal_t *refusal);
@@ -266,23 +266,55 @@ ngx_http_sluice_limit_device_charges(ngx_http_sluice_ctx_t *ctx,
 }
 
 
+/*
+ * What nginx calls now is when this turn of the worker began. Whoever was admitted since then, by
+ * another worker, seems to be ahead of his time: nobody is refused before the clock was looked at.
+ */
+
+template <typename Judge>
+static sluice::LimitAnswer
+ngx_http_sluice_limit_judge(Judge judge)
+{
+    sluice::LimitAnswer  answer, first;
+    const ngx_msec_t     before = ngx_current_msec;
+
+    first = judge(ngx_http_sluice_limit_now());
+
+    if (first.judgement.admitted()) {
+        return first;
+    }
+
+    ngx_time_update();
+
+    if (ngx_current_msec == before) {
+        return first;
+    }
+
+    answer = judge(ngx_http_sluice_limit_now());
+    answer.evicted |= first.evicted;
+
+    return answer;
+}
+
+
 /* Asks a limit for all that it would be charged. */
 
 static void
 ngx_http_sluice_limit_ask(const ngx_http_sluice_limit_t *limit,
     const ngx_http_sluice_limit_part_t *part, ngx_http_sluice_limit_refusal_t *worst)
 {
-    const uint64_t                 now = ngx_http_sluice_limit_now();
     sluice::LimitAnswer            answer;
     ngx_http_sluice_limit_zone_t  *zone = ngx_http_sluice_limit_zone(limit);
 
     for (ngx_uint_t i = 0; i < part->n; i++) {
         const ngx_http_sluice_charge_t  &charge = part->charges[i];
 
-        answer = zone->global
-                 ? zone->table_of_all.check(charge.key, limit->gcra, now, charge.units,
-                                            ngx_http_sluice_global_edges())
-                 : zone->table.check(charge.key, limit->gcra, now, charge.units);
+        answer = ngx_http_sluice_limit_judge([&](uint64_t now) {
+            return zone->global
+                   ? zone->table_of_all.check(charge.key, limit->gcra, now, charge.units,
+                                              ngx_http_sluice_global_edges())
+                   : zone->table.check(charge.key, limit->gcra, now, charge.units);
+        });
 
         if (answer.judgement.admitted()) {
             continue;
@@ -301,7 +333,7 @@ ngx_http_sluice_limit_ask(const ngx_http_sluice_limit_t *limit,
 
 static sluice::LimitAnswer
 ngx_http_sluice_limit_charge_all(ngx_http_sluice_limit_zone_t *zone, const sluice::GcraLimit &gcra,
-    const ngx_http_sluice_charge_t *charge)
+    const ngx_http_sluice_charge_t *charge, uint64_t now)
 {
     uint64_t  name = 0;
 
@@ -309,9 +341,8 @@ ngx_http_sluice_limit_charge_all(ngx_http_sluice_limit_zone_t *zone, const sluic
         name = ngx_http_sluice_global_name(charge->text);
     }
 
-    return zone->table_of_all.charge(charge->key, name, gcra, ngx_http_sluice_limit_now(),
-                                     charge->units, zone->when_full,
-                                     ngx_http_sluice_global_edges());
+    return zone->table_of_all.charge(charge->key, name, gcra, now, charge->units,
+                                     zone->when_full, ngx_http_sluice_global_edges());
 }
 
 
@@ -322,7 +353,6 @@ ngx_http_sluice_limit_take(const ngx_http_sluice_limit_t *limit,
     ngx_http_sluice_limit_part_t *part, uint64_t *wait_ns,
     ngx_http_sluice_limit_refusal_t *refusal)
 {
-    const uint64_t                 now = ngx_http_sluice_limit_now();
     sluice::LimitAnswer            answer;
     ngx_http_sluice_limit_zone_t  *zone = ngx_http_sluice_limit_zone(limit);
 
@@ -332,10 +362,12 @@ ngx_http_sluice_limit_take(const ngx_http_sluice_limit_t *limit,
     for (ngx_uint_t i = 0; i < part->n; i++) {
         ngx_http_sluice_charge_t  *charge = &part->charges[i];
 
-        answer = zone->global
-                 ? ngx_http_sluice_limit_charge_all(zone, limit->gcra, charge)
-                 : zone->table.charge(charge->key, limit->gcra, now, charge->units,
-                                      zone->when_full);
+        answer = ngx_http_sluice_limit_judge([&](uint64_t now) {
+            return zone->global
+                   ? ngx_http_sluice_limit_charge_all(zone, limit->gcra, charge, now)
+                   : zone->table.charge(charge->key, limit->gcra, now, charge->units,
+                                        zone->when_full);
+        });
 
         if (answer.evicted) {
             ngx_atomic_fetch_add(&zone->counts->evicted, 1);
@@ -347,7 +379,7 @@ ngx_http_sluice_limit_take(const ngx_http_sluice_limit_t *limit,
         }
 
         if (!answer.judgement.admitted()) {
-            ngx_http_sluice_limit_undo(limit, part, i, now);
+            ngx_http_sluice_limit_undo(limit, part, i, ngx_http_sluice_limit_now());
             *refusal = { limit, charge, answer };
             return NGX_DECLINED;
         }

@@ -12,6 +12,7 @@ import pytest
 from harness.limits import (
     HTTP, SLOW, assert_limited, left, lenient, limited, of_devices, records, send,
 )
+from harness.load import Load
 from harness.waiting import wait_until
 from test_metrics import metrics
 
@@ -505,6 +506,15 @@ def test_workers_share_what_is_owed(make_edge):
     refused = sum(counted(stack, limit)["rate_limited"] for limit in ("senders", "devices")
                   if counted(stack, limit))
     assert refused == 200 - 97
+
+
+def test_a_worker_whose_time_is_old_refuses_nobody(make_stack):
+    """What nginx calls now is when the worker's turn began. Who was admitted by another one since then
+    seems to be ahead of his time, here by more than his burst, which is a millisecond."""
+    stack = make_stack(nginx_edits=[("burst=1000000000;", "burst=1000000;")]).start()
+    load = Load(stack)
+    load.wait_answered(3000, 120)
+    load.stop()
 
 
 def test_metrics_of_many_limits(make_edge):
