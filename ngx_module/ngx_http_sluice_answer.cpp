@@ -603,6 +603,9 @@ ngx_http_sluice_answer_send(ngx_http_request_t *r, ngx_uint_t status, ngx_str_t 
     r->headers_out.content_type_len = type.len;
     r->headers_out.content_type_lowcase = NULL;
 
+    /* "If-Match" and others: what is stored must not be told as 412, or as 304 */
+    r->disable_not_modified = 1;
+
     rc = ngx_http_send_header(r);
     if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
         return rc;

@@ -7,6 +7,7 @@ from harness.waiting import wait_until
 
 RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$")
 MESSAGE_ID = re.compile(r"^\d{13}-\d+-\d+$")
+RECORD = '{"device_id":"d","log_level":"INFO","message":"m"}'
 
 
 def page_with(api, device_id, total):
@@ -56,6 +57,16 @@ def test_numbers_keep_their_text(stack, api):
     stack.wait_rows(1)
     text = stack.postgres.value("SELECT log_data::text FROM logs")
     assert text == '{"a": 1.000000000000000005, "b": 18446744073709551616, "c": -0.10}'
+
+
+def test_a_condition_does_not_hide_that_a_record_is_stored(stack, api):
+    """nginx would make a 412 or a 304 of the 200."""
+    conditions = ({"If-Match": '"x"'}, {"If-None-Match": "*"},
+                  {"If-Unmodified-Since": "Mon, 01 Jan 1990 00:00:00 GMT"})
+    for condition in conditions:
+        answer = api.post("/api/log", RECORD, **condition)
+        assert (answer.status, answer.json["status"]) == (200, "queued"), condition
+    stack.wait_rows(len(conditions))
 
 
 def test_created_at_is_the_time_it_was_received(stack, api):
