@@ -98,6 +98,11 @@ def test_tls(choose):
     assert connection.sock.version() == "TLSv1.3"
     assert request(connection, "GET", "/api/logs/d").status == 200
     connection.close()
+    connection = http.client.HTTPConnection("localhost", stack.tls_port, timeout=10)
+    connection.request("GET", "/api/logs/d")
+    answer = connection.getresponse()
+    problem = json.load(answer)
+    assert (answer.status, problem["code"]) == (400, "bad_request") and "https" in problem["detail"]
     stack.wait_rows(1)
 
 
@@ -225,7 +230,12 @@ def test_who_may_read_by_asking(choose):
     stack.allow(r"connect\(\) failed .* subrequest: \"/auth\"")
     stack.allow(r"auth request unexpected status: 502")
     connection = plain(stack)
-    assert request(connection, "GET", PAGE, **{"X-Token": "good"}).status == 500  # nobody is there
+    connection.request("GET", PAGE, headers={"X-Token": "good"})  # nobody is there
+    answer = connection.getresponse()
+    assert (answer.status, json.load(answer)["code"]) == (503, "server_unavailable")
+    assert answer.headers["Retry-After"] == "2"
+    connection.request("GET", "/api/logs/stream", headers={"X-Token": "good"})
+    assert connection.getresponse().read() == b"retry: 2000\n\n"
     keeper = http.server.ThreadingHTTPServer(("127.0.0.1", stack.auth_port), Doorkeeper)
     keeper.asked = []
     threading.Thread(target=keeper.serve_forever, daemon=True).start()
