@@ -71,7 +71,7 @@ def test_a_loader_whose_clock_is_off(make_stack):
         stack.loader.wall_clock = f"{days_off:+}d"
         stack.loader.start()
         wall = name_of("%Y-%m-%dT", now_ms + days_off * DAY_MS)
-        assert f'{{"time":"{wall}' in stack.loader.log_text()
+        wait_until(lambda: f'{{"time":"{wall}' in stack.loader.log_text(), 15, "it has that clock")
         # Behind its first batch it looks what the ledger need not know any more.
         sent.add()
         wait_until(lambda: name_of("ledger_%Y%m%d%H", long_ago_ms) not in partitions(stack), 15,

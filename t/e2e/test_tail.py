@@ -46,7 +46,7 @@ def test_a_record_is_shown_as_pages_show_it(stack, watch):
     seen = watch(stack.nginx.port)
     assert seen.head["content-type"] == "text/event-stream"
     assert seen.head["cache-control"] == "no-store"
-    assert seen.parser.retry_ms
+    wait_until(lambda: seen.parser.retry_ms, 10, "it is told when to come back")
     api = stack.api()
     answer = api.post("/api/log", {"device_id": "pump-7", "log_level": "error", "message": "Grüße",
                                    "log_data": {"a": [1, 2.50, "x"]},
