@@ -20,3 +20,10 @@ ngx_http_sluice_lease_take(ngx_http_sluice_lease_t *lease, ngx_msec_t length)
 
     return 1;
 }
+
+
+void
+ngx_http_sluice_lease_leave(ngx_http_sluice_lease_t *lease)
+{
+    (void) ngx_atomic_cmp_set(&lease->holder, ngx_pid, 0);
+}

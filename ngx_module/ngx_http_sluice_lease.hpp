@@ -17,4 +17,7 @@ typedef struct {
 /* Whether this worker holds it, from now on for so long. */
 ngx_uint_t ngx_http_sluice_lease_take(ngx_http_sluice_lease_t *lease, ngx_msec_t length);
 
+/* If this worker holds it the next one to ask need not wait for its end. */
+void ngx_http_sluice_lease_leave(ngx_http_sluice_lease_t *lease);
+
 #endif

@@ -147,6 +147,8 @@ ngx_http_sluice_on_ready(void)
 static void
 ngx_http_sluice_on_down(void)
 {
+    /* who is connected watches instead, or it would be silent until the lease ends */
+    ngx_http_sluice_lease_leave(&ngx_http_sluice_worker.zone->watcher);
     ngx_http_sluice_breaker_not_connected(ngx_http_sluice_worker.breaker);
     ngx_http_sluice_commit_redis_down(ngx_http_sluice_worker.commit);
 }

@@ -78,6 +78,7 @@ class ScriptedRedis:
         self.on_xadd = self.store
         self.on_question = lambda: TAKES_WRITES
         self.questions = []  # pid of who asked
+        self.watchers = []  # pid of who asked how durable it is
         self.shut_out = set()  # pids who get no answer
         self.answers = dict(ANSWERS)
         self.settings = dict(SETTINGS)
@@ -153,6 +154,8 @@ class ScriptedRedis:
 
     def _answer(self, words, pid):
         name = words[0]
+        if name == b"ROLE":
+            self.watchers.append(pid)
         if name in self.answers:
             return self.answers[name]
         if name == b"CONFIG":
