@@ -346,6 +346,7 @@ ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch)
 {
     ngx_uint_t                    level;
     const char                   *why;
+    ngx_atomic_uint_t             told;
     ngx_http_sluice_zone_t       *zone = ngx_http_sluice_worker.zone;
     ngx_http_sluice_main_conf_t  *conf = ngx_http_sluice_worker.conf;
 
@@ -389,18 +390,20 @@ ngx_http_sluice_watch_judge(ngx_http_sluice_watch_t *watch)
     zone->postgres = watch->postgres;
     zone->checked = ngx_current_msec ? ngx_current_msec : 1;
 
+    /* who connects judges, too: one of them tells, and the clock of another may be a little behind */
+    told = zone->undurable_told;
+
     if (level >= conf->durability) {
-        if (zone->undurable_told) {
-            zone->undurable_told = 0;
+        if (told && ngx_atomic_cmp_set(&zone->undurable_told, told, 0)) {
             ngx_log_error(NGX_LOG_NOTICE, ngx_cycle->log, 0, "Redis is durable again");
         }
         return;
     }
 
-    if (zone->undurable_told == 0
-        || ngx_current_msec - zone->undurable_told >= NGX_HTTP_SLUICE_WATCH_TELL)
+    if ((told == 0
+         || static_cast<ngx_msec_int_t>(ngx_current_msec - told) >= NGX_HTTP_SLUICE_WATCH_TELL)
+        && ngx_atomic_cmp_set(&zone->undurable_told, told, ngx_current_msec ? ngx_current_msec : 1))
     {
-        zone->undurable_told = zone->checked;
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "Redis is less durable than \"sluice_durability %V\", POSTs are refused: %s",
                       &ngx_http_sluice_durability_names[conf->durability], why);

@@ -45,6 +45,8 @@ def test_a_redis_that_gives_less_is_refused_with_one_line(make_edge, why):
             stack.nginx.start()
         wait_until(lambda: api.log().json.get("code") == "durability_below_minimum", 30, what)
         assert api.get("/health/ready").status == 503
+        # It is known to all before it is said.
+        wait_until(lambda: len(complaints(stack)) >= times, 5, f"it is said: {what}")
         assert len(complaints(stack)) == times, what
         assert complaints(stack)[-1].startswith(why), what
         given[name] = before
