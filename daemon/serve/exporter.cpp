@@ -32,7 +32,8 @@ constexpr int kTriesMax = 2;
 Exporter::Exporter(const Settings& settings, const SettledHorizon* horizon)
     : options_(reader_options(settings)),
       horizon_(horizon),
-      query_timeout_ms_(settings.serve_query_timeout_ms) {
+      query_timeout_ms_(settings.serve_query_timeout_ms),
+      idle_(static_cast<size_t>(settings.serve_exports)) {
     for (int64_t i = 0; i < settings.serve_exports; ++i) {
         threads_.emplace_back([this] { work(); });
     }
@@ -86,14 +87,13 @@ ExportFigures Exporter::figures() const {
 
 bool Exporter::next_job(Job* job) {
     std::unique_lock<std::mutex> lock(mutex_);
-    ++idle_;
     pulse_rest();
     changed_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
     pulse();
-    --idle_;
     if (jobs_.empty()) {
         return false;
     }
+    --idle_;
     *job = std::move(jobs_.front());
     jobs_.pop_front();
     return true;
@@ -106,29 +106,37 @@ void Exporter::work() {
         PgConnection connection(options_);
         connection.set_timeout(job.timeout_ms);
         connection.work_for(job.exchange->client_fd());
-        const ExportEnd end = run(&connection, job);
-        const std::lock_guard<std::mutex> lock(mutex_);
-        ++figures_.ends[static_cast<size_t>(end)];
+        run(&connection, job);
     }
 }
 
+// Before the client is told: who has the whole of a file may ask for the next one at once.
+void Exporter::over(ExportEnd end, uint64_t rows) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++figures_.ends[static_cast<size_t>(end)];
+    figures_.rows += rows;
+    ++idle_;
+}
+
 // The first part is read before there is an answer, so that what is wrong can still be one.
-ExportEnd Exporter::run(PgConnection* connection, const Job& job) {
+void Exporter::run(PgConnection* connection, const Job& job) {
     Export made(job.query);
     std::string part;
     if (!read(connection, job, &made, &part)) {
         HttpResponse response;
         if (job.exchange->client_has_gone()) {
+            over(ExportEnd::kClientGone, 0);
             job.exchange->answer(nobody_is_there());
-            return ExportEnd::kClientGone;
+            return;
         }
         if (!is_bad_query(job.query, connection->error(), &response)) {
             log_failure(connection->error());
             response = connection->error().sqlstate == kQueryCancelled ? query_timeout()
                                                                        : database_unavailable();
         }
+        over(ExportEnd::kFailed, 0);
         job.exchange->answer(std::move(response));
-        return ExportEnd::kFailed;
+        return;
     }
     const auto stream = std::make_shared<BodyStream>(kAheadBytes);
     static_cast<void>(stream->write(std::make_shared<const std::string>(std::move(part))));
@@ -141,14 +149,12 @@ ExportEnd Exporter::run(PgConnection* connection, const Job& job) {
     if (end == ExportEnd::kFailed) {
         log_failure(connection->error());
     }
+    over(end, made.rows());
     if (end == ExportEnd::kCutOff) {
         stream->hang_up();
     } else {
         stream->end(end == ExportEnd::kDone);
     }
-    const std::lock_guard<std::mutex> lock(mutex_);
-    figures_.rows += made.rows();
-    return end;
 }
 
 ExportEnd Exporter::send(PgConnection* connection, const Job& job, Export* made,

@@ -48,7 +48,8 @@ class Exporter {
 
     void work();
     bool next_job(Job* job);
-    [[nodiscard]] ExportEnd run(PgConnection* connection, const Job& job);
+    void run(PgConnection* connection, const Job& job);
+    void over(ExportEnd end, uint64_t rows);
     [[nodiscard]] ExportEnd send(PgConnection* connection, const Job& job, Export* made,
                                  BodyStream* stream) const;
     [[nodiscard]] bool read(PgConnection* connection, const Job& job, Export* made,
@@ -64,7 +65,7 @@ class Exporter {
     std::condition_variable changed_;
     std::deque<Job> jobs_;
     int64_t query_timeout_ms_;
-    size_t idle_ = 0;
+    size_t idle_;  // or about to be
     ExportFigures figures_;
     LogLimit log_limit_{1000 * 1000};
     bool stopping_ = false;

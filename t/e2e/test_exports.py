@@ -200,13 +200,14 @@ def test_more_exports_than_may_run_are_refused_and_who_leaves_makes_room(large):
     pages.close()
     first.close()
     wait_until(lambda: ended(large, "client_gone") == 1, 15, "it is noticed")
+    wait_until(lambda: running(large) == 1, 5, "there is room")
     third, answer = ask(large, "/api/logs?format=ndjson")
     assert len(answer.read().splitlines()) == LARGE
     for connection in (second, third):
         connection.close()
     wait_until(lambda: running(large) == 0, 15, "all are over")
     assert ended(large, "done") == 1 and ended(large, "refused") == 1
-    assert asking(large, "active") == 0
+    wait_until(lambda: asking(large, "active") == 0, 5, "Postgres works for nobody")
 
 
 def test_a_client_that_leaves_during_a_query_is_not_worked_for(make_stack):
