@@ -470,7 +470,9 @@ def watch(contract, stack, until, **headers):
 
 
 def test_the_live_tail(make_stack, contract):
-    stack = make_stack(workers=1, serve={"SLUICED_SERVE_TAIL_CLIENTS": "1"}).start()
+    # What is stored stays for a while, or who comes back late is shown none of it.
+    stack = make_stack(workers=1, load={"SLUICED_LOAD_TAIL_WINDOW_MB": "1"},
+                       serve={"SLUICED_SERVE_TAIL_CLIENTS": "1"}).start()
     api = contract.api(stack)
     first, _ = watch(contract, stack, b"retry: 1000\n\n")
     assert api.get(TAIL).json["code"] == "too_many_watchers"
@@ -496,7 +498,9 @@ def test_a_search_that_stops_early(make_stack, contract):
     stack.wait_partitions()
     store(stack.postgres, [Log(1, ago(7200), message="needle")])
     store_haystack(stack.postgres, 60000)
-    assert contract.api(stack).get("/api/logs?q=NEEDLE").json["stopped_early"]
+    api = contract.api(stack)
+    # Two seconds may be short.
+    wait_until(lambda: api.get("/api/logs?q=NEEDLE").json.get("stopped_early"), 20, "it stops early")
 
 
 def test_questions_that_cannot_be_answered(make_stack, contract):
@@ -531,7 +535,8 @@ def test_questions_that_cannot_be_answered(make_stack, contract):
     for path in ("/api/logs", "/api/logs/pump-7"):
         def refused(path=path):
             export = background(lambda: contract.api(stack).get(f"{path}?format=csv"))
-            wait_until(lambda: running_exports(stack) == 1, 5, "one is sent")
+            # Or it is over already, and another one is tried.
+            wait_until(lambda: running_exports(stack) == 1 or not export.is_alive(), 5, "one is sent")
             code = api.get(f"{path}?format=json").json["code"]
             export.join()
             wait_until(lambda: running_exports(stack) == 0, 5, "it is over")
@@ -541,7 +546,8 @@ def test_questions_that_cannot_be_answered(make_stack, contract):
     for path in READING.values():
         def crowded(path=path):
             crowd = [background(lambda: contract.api(stack).get(fresh("/api/logs"))) for _ in range(2)]
-            wait_until(lambda: asking(stack) == 1, 5, "one runs")
+            wait_until(lambda: asking(stack) == 1 or not any(one.is_alive() for one in crowd), 5,
+                       "one runs, or both are over already")
             code = code_of(path)
             for one in crowd:
                 one.join()

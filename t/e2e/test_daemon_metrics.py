@@ -5,7 +5,7 @@ import time
 
 from harness import frames
 from harness.sluiced import UnixConnection
-from harness.waiting import wait_until
+from harness.waiting import wait_for_a_day, wait_until
 from test_metrics import families_of, metrics
 
 PAGE = "/metrics/daemon"
@@ -77,7 +77,8 @@ def test_all_families_are_there(stack, api):
     assert api.log().status == 200
     api.logs("pump-7")
     wait_page(stack, lambda page: "sluice_loader_backlog_entries" in page.values
-              and "sluice_loader_tomorrow_partition" in page.values, "all is known")
+              and "sluice_loader_tomorrow_partition" in page.values
+              and "sluice_loader_redis_durability" in page.values, "all is known")
     assert families_of(api.get(PAGE)) == FAMILIES
 
 
@@ -279,6 +280,7 @@ def give_tomorrow_back(stack):
 
 
 def test_a_missing_partition_of_tomorrow_is_told(stack):
+    wait_for_a_day()
     # It looks at the start and each minute: the first look may have come before all were made.
     stack.wait_partitions()
     stack.loader.stop()

@@ -272,8 +272,9 @@ def test_the_live_tail_is_shown_as_it_comes_until_it_is_stopped(here, browser):
     wait_until(lambda: "retry: 1000" in browser.js(shown), 10, "it has begun")
     api = Api(here.nginx.port)
     assert api.log("watched", message=HOSTILE).status == 200
-    wait_until(lambda: "<img src=x onerror=" in browser.js(shown), 5, "it is shown")
-    assert "U+202E" in browser.js(shown) and browser.js("return window.broken") is None
+    wait_until(lambda: "<img src=x onerror=" in (seen := browser.js(shown)) and "U+202E" in seen, 5,
+               "it is shown")
+    assert browser.js("return window.broken") is None
     browser.js("document.querySelector('#watchLogs .stop').click()")
     wait_until(lambda: "Stopped." in browser.js(
         "return document.querySelector('#watchLogs .status').textContent"), 5, "it is stopped")

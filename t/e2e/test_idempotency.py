@@ -52,7 +52,7 @@ def test_in_partial_mode_what_is_stored_for_a_key_does_not_depend_on_limits(make
 
 
 def test_a_batch_in_part_with_a_key_is_given_back_whole(make_edge):
-    stack = make_edge(("sluice_timeout 5s;", "sluice_timeout 1s; sluice_breaker off;"),
+    stack = make_edge(("sluice_timeout 5s;", "sluice_timeout 60s; sluice_breaker off;"),
                       *limited(["device_id zone=devices:64k rate=1r/m"], ["zone=devices burst=3"]))
     api = stack.api()
     stack.scripted.on_xadd = lambda frame: b"-OOM full\r\n"

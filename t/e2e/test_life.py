@@ -101,9 +101,13 @@ def test_what_a_killed_worker_held_is_not_in_flight(make_stack, leaving):
     os.kill(killed, signal.SIGKILL)
     wait_until(lambda: killed not in processes_of_group(stack.nginx.group), 5, "it is gone")
     wait_until(lambda: len(stack.nginx.worker_pids()) == 2, 5, "two workers serve")
-    left = [connection for connection in connections if is_open(connection)]
-    assert len(left) < 100
-    wait_until(lambda: inflight_of(stack) == len(left), 2, f"{len(left)} are in flight")
+    left = []
+
+    def as_many_as_wait():
+        left[:] = [connection for connection in connections if is_open(connection)]
+        return inflight_of(stack) == len(left) < 100
+
+    wait_until(as_many_as_wait, 5, "those whose connections are open are in flight")
     go.set()
     assert [status_of(connection) for connection in left] == [200] * len(left)
     wait_until(lambda: inflight_of(stack) == 0, 2, "none is in flight")

@@ -60,6 +60,7 @@ def test_each_alert_says_what_to_do():
 def test_what_rules_and_dashboard_name_exists(stack, api):
     assert api.log().status == 200
     wait_until(lambda: b"sluice_loader_backlog_entries" in api.get("/metrics/daemon").body
+               and b"sluice_loader_redis_durability" in api.get("/metrics/daemon").body
                and b"sluice_loader_tomorrow_partition" in api.get("/metrics/daemon").body, 15)
     existing = families_of(api.get("/metrics")) | families_of(api.get("/metrics/daemon"))
     board = json.loads((MONITORING / "grafana-sluice.json").read_text())

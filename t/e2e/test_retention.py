@@ -169,19 +169,26 @@ def test_who_comes_while_a_day_is_dropped_waits_a_second_at_most(stack):
     stack.loader.stop()
     stack.loader.settings["SLUICED_STORAGE_KEEP_DAYS"] = "2"
     stack.loader.start()
-    longest = 0
+    longest, said = 0, 0
 
     def given_up():
-        nonlocal longest
+        """Where the readers stood still in that second it has nothing to show: once more."""
+        nonlocal longest, said
         before = time.monotonic()
         readers.append(begin_to_read(stack))
         longest = max(longest, time.monotonic() - before)
         readers.popleft().close()
-        return "old logs are dropped later" in stack.loader.log_text()
+        text = stack.loader.log_text()[said:]
+        if "old logs are dropped later" not in text:
+            return False
+        if "canceling statement due to lock timeout" in text and longest > 0.5:
+            return True
+        said += len(text)
+        start_with(stack)
+        return False
 
     wait_until(given_up, 15, "the loader gives up for now")
-    assert "canceling statement due to lock timeout" in stack.loader.log_text()
-    assert 0.5 < longest < 15
+    assert longest < 15
     assert day_name(5) in partitions(stack) and stack.rows() == 20
     readers.pop().close()
     start_with(stack)
@@ -278,6 +285,8 @@ def test_what_others_detach_is_not_touched(stack):
 def test_a_mark_alone_drops_no_day(stack):
     """An older version has left one on a day, which somebody then detaches to keep it elsewhere."""
     store_days(stack, [0, 1])
+    # Behind its first batch it prunes, and would miss the functions.
+    stack.loader.stop()
     name = day_name(1)
     execute(stack, f"COMMENT ON TABLE {name} IS '{MARK}'",
             "DELETE FROM schema_migrations WHERE version = 5",

@@ -171,12 +171,16 @@ def test_an_error_after_an_unknown_outcome_does_not_deny_it(impatient):
 
 def test_a_late_reply_answers_nobody_else(impatient):
     """The reply to the first frame comes after its deadline, while others wait."""
-    late = threading.Event()
+    late, answered = threading.Event(), threading.Event()
+
+    def too_late():
+        answered.wait(60)
+        yield bulk(b"1-1")
 
     def on_xadd(frame):
         if b"first" in frame.rows and not late.is_set():
             late.set()
-            return [TIMEOUT_S + 2, bulk(b"1-1")]
+            return too_late()
         return impatient.scripted.store(frame)
 
     impatient.scripted.on_xadd = on_xadd
@@ -184,10 +188,12 @@ def test_a_late_reply_answers_nobody_else(impatient):
 
     def post(name):
         answers[name] = Api(impatient.nginx.port).log(message=name)
+        if name == "first":
+            answered.set()
 
     first = threading.Thread(target=post, args=("first",))
     first.start()
-    assert late.wait(5)
+    assert late.wait(20)
     others = [threading.Thread(target=post, args=(f"other {i}",)) for i in range(20)]
     for thread in others:
         thread.start()

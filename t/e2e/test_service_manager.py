@@ -64,7 +64,8 @@ def test_the_server_is_ready_when_it_answers(stack, manager):
     launch(stack.server, manager)
     manager.wait_told("READY")
     assert stack.server.is_ready()
-    assert manager.told("STATUS") == ["0 queries run, 0 wait"]
+    # A second later once more.
+    assert set(manager.told("STATUS")) == {"0 queries run, 0 wait"}
     stack.server.stop()
     manager.wait_told("STOPPING")
     assert manager.heard[-1][1] == {"STOPPING": "1", "STATUS": "stopping"}

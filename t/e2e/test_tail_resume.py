@@ -182,15 +182,23 @@ def trim(stack, count):
     stack.redis.client.xtrim("logs:stream", maxlen=count, approximate=False)
 
 
+def add_until_shown(stack, rows, streams, count):
+    """A frame; the loader, which keeps nothing, could trim it before a slow server has read it."""
+    stack.loader.pause()
+    entry = frames.add(stack.redis, [frames.frame(rows)])[0]
+    for stream in streams:
+        stream.wait_logs(count)
+    stack.loader.resume()
+    return entry
+
+
 def test_without_a_window_what_was_trimmed_unread_is_said(make_stack, watch):  # noqa: F811
     stack = make_stack().start()  # of 0 MB
     seen = watch(stack.nginx.port)
-    frames.add(stack.redis, [frames.frame([frames.row("first"), frames.row("second")])])
-    seen.wait_logs(2)
+    add_until_shown(stack, [frames.row("first"), frames.row("second")], [seen], 2)
     trim(stack, 0)
     # That all is trimmed which was read, is nothing.
-    frames.add(stack.redis, [frames.frame([frames.row("third")])])
-    seen.wait_logs(3)
+    add_until_shown(stack, [frames.row("third")], [seen], 3)
     assert not seen.of_kind("gap")
     stack.server.pause()
     for number in range(300):
@@ -213,8 +221,7 @@ def test_the_rest_of_a_frame_that_was_trimmed_last_is_missed(make_stack, watch):
     stack = make_stack().start()
     seen = watch(stack.nginx.port)
     rows = [frames.row(text) for text in ("first", "second", "third")]
-    entry = frames.add(stack.redis, [frames.frame(rows)])[0]
-    seen.wait_logs(3)
+    entry = add_until_shown(stack, rows, [seen], 3)
     wait_until(lambda: seen.parser.last_id not in ("", f"{entry}-2"), 15, "all of it is behind him")
     trim(stack, 0)
     later = watch(stack.nginx.port, last_id=f"{entry}-0")
@@ -222,9 +229,8 @@ def test_the_rest_of_a_frame_that_was_trimmed_last_is_missed(make_stack, watch):
     assert gap.data == {"after": f"{entry}-0", "reason": "window_passed"}
     # Not to who was behind it.
     whole = watch(stack.nginx.port, last_id=seen.parser.last_id)
-    frames.add(stack.redis, [frames.frame([frames.row("fourth")])])
+    add_until_shown(stack, [frames.row("fourth")], (later, whole), 1)
     for stream in (later, whole):
-        stream.wait_logs(1)
         assert stream.messages == ["fourth"]
     assert not whole.of_kind("gap")
 

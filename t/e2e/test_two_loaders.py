@@ -94,6 +94,10 @@ class Pair:
 
     def stand_still(self, step, when):
         self.second.stop()
+        # What the first one woke up with is done when this is, which comes behind it: else it could
+        # meet the fault with that, and stand still before it has read anything.
+        self.sent.add()
+        self.stack.wait_drained()
         self.go_on.clear()
 
         def do(_link):

@@ -67,6 +67,10 @@ class Installation:
         finally:
             api.close()
 
+    def wait_healthy(self):
+        """Each worker of nginx finds out by itself, and scripts/up has asked one of them."""
+        wait_until(lambda: self.health() == "healthy", 5, "all workers are healthy")
+
     def post(self, count):
         """Of what was killed each worker of nginx finds out by itself that it is back."""
         api = Api(self.port)
@@ -144,7 +148,7 @@ def test_up_serves_and_says_where(installation):
     said = installation.up()
     assert f"http://127.0.0.1:{installation.port}" in said
     assert f"{installation.state}/log/" in said
-    assert installation.health() == "healthy"
+    installation.wait_healthy()
     for part in PARTS:
         assert is_alive(installation.pid(part)), part
     installation.post(5)
@@ -260,7 +264,7 @@ def test_up_from_before_the_server_had_a_user(installation):
     said = installation.up()
     assert re.findall(r"Restarting (\S+)", said) == ["sluiced-load", "sluiced-serve"]
     wait_until(lambda: redis_users(installation).get("sluiced-serve") == "reader", 20)
-    assert redis_users(installation)["sluiced-load"] == "loader"
+    wait_until(lambda: redis_users(installation).get("sluiced-load") == "loader", 20)
     assert "NOPERM" in redis_cli(installation, "MULTI", user="loader")
     status, said = installation.run("sluiced", "check")
     assert status == 0 and "FAIL" not in said and "warn" not in said, said
@@ -347,7 +351,7 @@ def test_up_after_supervisor_was_killed(installation):
     installation.up()
     os.kill(installation.pid("supervisord"), signal.SIGKILL)
     installation.up()
-    assert installation.health() == "healthy"
+    installation.wait_healthy()
 
 
 def test_a_port_in_use_is_told(installation):
@@ -383,7 +387,7 @@ def test_what_nginx_refuses_does_not_replace_what_runs(installation):
                                     SLUICE_LISTEN=f"127.0.0.1:{free_port()}")
     assert status != 0 and "nginx refuses its configuration" in said
     assert conf.read_text() == before
-    assert installation.health() == "healthy"
+    installation.wait_healthy()
 
 
 def test_its_own_nginx_has_the_port_whatever_its_configuration_says(installation):
@@ -391,7 +395,7 @@ def test_its_own_nginx_has_the_port_whatever_its_configuration_says(installation
     conf = installation.state / "app" / "conf" / "nginx.conf"
     conf.write_text(conf.read_text().replace(f":{installation.port} ", f":{free_port()} "))
     installation.up()
-    assert installation.health() == "healthy"
+    installation.wait_healthy()
 
 
 def test_down_keeps_the_data_and_wipe_does_not(installation):

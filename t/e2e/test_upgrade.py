@@ -68,7 +68,7 @@ def test_an_upgrade_while_redis_hangs_answers_everyone(make_stack):
     answers = []
 
     def post():
-        answers.append(stack.api().log("parked"))
+        answers.append(stack.api(timeout=60).log("parked"))
 
     def park(count):
         threads = [threading.Thread(target=post) for _ in range(count)]

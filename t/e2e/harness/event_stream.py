@@ -27,7 +27,7 @@ class Parser:
         self._begin()
 
     def _begin(self):
-        self.kind, self.lines = "message", []
+        self.kind, self.lines, self.new_id = "message", [], self.last_id
 
     def feed(self, text):
         text = self.rest + text
@@ -38,13 +38,15 @@ class Parser:
 
     def _line(self, line):
         if line == "":
+            # Not before: who is cut off amid an event comes back to where it was.
+            self.last_id = self.new_id
             event = Event(self.kind, self.last_id, "\n".join(self.lines)) if self.lines else None
             self._begin()
             return event
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "id":
-            self.last_id = value
+            self.new_id = value
         elif name == "data":
             self.lines.append(value)
         elif name == "event":

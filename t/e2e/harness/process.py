@@ -202,8 +202,18 @@ class Process:
         os.kill(self.pid, number)
 
     def pause(self):
+        """Of several threads the first one stops the others, once it is its turn to run."""
         os.killpg(self.group, signal.SIGSTOP)
         self.paused = True
+        wait_until(lambda: self._thread_states() <= {"T", "Z", "X"}, 5, "all threads stand still")
+
+    def _thread_states(self):
+        found = set()
+        for pid in processes_of_group(self.group):
+            with contextlib.suppress(OSError):
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    found |= set((stat_of(f"{pid}/task/{thread}") or ("X",))[0])
+        return found
 
     def resume(self):
         os.killpg(self.group, signal.SIGCONT)

@@ -18,9 +18,10 @@ def run_at_terminal(command, environment, cwd, typed=b"", timeout=30):
     deadline = time.monotonic() + timeout
     try:
         while time.monotonic() < deadline:
+            ended = process.poll() is not None  # before it is looked: what it wrote is there then
             if select.select([ours], [], [], 0.1)[0]:
                 got += os.read(ours, 65536)
-            elif process.poll() is not None:
+            elif ended:
                 break
     except OSError:
         pass  # how a terminal says that nobody is left
