@@ -596,7 +596,7 @@ def test_readers_who_are_not_let_in(chosen):
 
 def test_health_metrics_and_pages(watched):
     stack, api = watched
-    assert api.get("/health").json["status"] == "healthy"
+    wait_until(lambda: api.get("/health").json["status"] == "healthy", 5, "all is well")
     paths = ["/health", "/health/live", "/health/ready", "/metrics", "/metrics/daemon",
              "/openapi.json", "/docs", "/redoc"]
     for path in paths:
